@@ -1,0 +1,5 @@
+"""``python -m sluiceway``."""
+
+from sluiceway.cli import main
+
+main()

@@ -1,0 +1,176 @@
+"""The command line: one command per stage, and those that show what there is.
+
+A command imports what it runs only when it runs, so that ``sluiceway --help`` answers at once.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sluiceway import __version__
+from sluiceway.errors import SluicewayError
+
+if TYPE_CHECKING:
+    from sluiceway.usecases.pipeline import Pipeline
+
+app = typer.Typer(
+    name="sluiceway",
+    help="Raw data to versioned deep-learning models, through three gates: data, cost and model.",
+    epilog="Examples:  sluiceway show digits  |  sluiceway params verses train  |  dvc repro register@digits",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+STAGES, LOOK = "Stages (dvc repro runs them in order)", "Look"
+PipelineName = Annotated[str, typer.Argument(metavar="PIPELINE", help="Name of a folder below pipelines/.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"sluiceway {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the whole trace of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version and leave.")
+    ] = False,
+) -> None:
+    """Set what holds for every command."""
+    if debug:
+        os.environ["SLUICEWAY_DEBUG"] = "1"
+
+
+@app.command(rich_help_panel=STAGES, epilog="Example:  sluiceway sample digits")
+def sample(pipeline: PipelineName) -> None:
+    """Fetch the sample data of a built-in pipeline into data/raw/."""
+    from sluiceway.stages.sample import sample as run
+
+    run(_load(pipeline))
+
+
+@app.command(rich_help_panel=STAGES, epilog="Example:  sluiceway validate digits")
+def validate(pipeline: PipelineName) -> None:
+    """Measure the raw data and let the data gate judge it."""
+    from sluiceway.stages.validate import validate as run
+
+    run(_load(pipeline))
+
+
+@app.command(rich_help_panel=STAGES, epilog="Example:  sluiceway gate digits")
+def gate(pipeline: PipelineName) -> None:
+    """Stop here, with exit code 1, if the data gate is closed."""
+    from sluiceway.stages.gate import gate as run
+
+    run(_load(pipeline))
+
+
+@app.command(rich_help_panel=STAGES, epilog="Example:  sluiceway preprocess digits")
+def preprocess(pipeline: PipelineName) -> None:
+    """Turn accepted examples into shards, and fit the baselines."""
+    from sluiceway.stages.preprocess import preprocess as run
+
+    run(_load(pipeline))
+
+
+@app.command(rich_help_panel=STAGES, epilog="Example:  sluiceway train digits")
+def train(pipeline: PipelineName) -> None:
+    """Train the network under the cost gate; an interrupted training goes on."""
+    from sluiceway.stages.train import train as run
+
+    run(_load(pipeline))
+
+
+@app.command(rich_help_panel=STAGES, epilog="Example:  sluiceway evaluate digits")
+def evaluate(pipeline: PipelineName) -> None:
+    """Score the model beside the baselines."""
+    from sluiceway.stages.evaluate import evaluate as run
+
+    run(_load(pipeline))
+
+
+@app.command(rich_help_panel=STAGES, epilog="Example:  sluiceway register digits")
+def register(pipeline: PipelineName) -> None:
+    """Register the model; the champion moves if the model gate is open."""
+    from sluiceway.stages.register import register as run
+
+    run(_load(pipeline))
+
+
+@app.command(rich_help_panel=LOOK, epilog="Example:  sluiceway show digits")
+def show(pipeline: PipelineName) -> None:
+    """Summarise the last run: verdicts, scores, cost, where the time went, and what to type next."""
+    from sluiceway.stages.show import show as run
+
+    run(_load(pipeline))
+
+
+@app.command(rich_help_panel=LOOK, epilog="Examples:  sluiceway params digits  |  sluiceway params digits train.lr")
+def params(
+    pipeline: PipelineName,
+    option: Annotated[str, typer.Argument(help="An option or a section, such as train or train.lr.")] = "",
+) -> None:
+    """Explain a pipeline's options with their present values."""
+    from sluiceway.stages.params import explain
+
+    explain(_load(pipeline), option)
+
+
+@app.command(rich_help_panel=LOOK, epilog="Example:  sluiceway usecases")
+def usecases() -> None:
+    """List the built-in use cases."""
+    from sluiceway.stages.params import list_usecases
+
+    list_usecases(Path.cwd())
+
+
+@app.command(rich_help_panel=LOOK, epilog="Example:  sluiceway ui --port 5001")
+def ui(
+    port: Annotated[int, typer.Option(help="Port on this machine.", min=1024, max=65535)] = 5000,
+) -> None:
+    """Open the MLflow UI on this project's store, for this machine only."""
+    from sluiceway.stages.ui import ui as run
+
+    run(Path.cwd(), port)
+
+
+def _load(name: str) -> "Pipeline":
+    from sluiceway.usecases.pipeline import Pipeline
+
+    return Pipeline.load(name, Path.cwd())
+
+
+def main() -> None:
+    """Run the command line; errors of ours are said in words, others keep their trace."""
+    try:
+        app()
+    except SluicewayError as error:
+        _fail(error)
+    except KeyboardInterrupt as error:
+        if _debugging():
+            raise
+        typer.secho("interrupted", fg="yellow", err=True)
+        sys.exit(130 if not error.args else 143)
+
+
+def _debugging() -> bool:
+    return bool(os.environ.get("SLUICEWAY_DEBUG"))
+
+
+def _fail(error: SluicewayError) -> None:
+    if _debugging():
+        raise error
+    typer.secho("error: ", fg="red", bold=True, nl=False, err=True)
+    typer.echo(error.message, err=True)
+    if error.hint:
+        typer.secho("  try: ", fg="cyan", nl=False, err=True)
+        typer.echo(error.hint, err=True)
+    sys.exit(error.exit_code)

@@ -1,0 +1,355 @@
+"""The typed form of ``params.yaml``: every option with its unit, its scope and the reason for its default.
+
+The text under each field is the documentation: ``docs/params.md`` and ``sluiceway params`` are made from it.
+A use case adds its own sections (``data``, ``encode``, ``model``, ``objective``); the rest is the same for all.
+All faults of a file are found in one reading, each with its key, its value and a way out.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, Union
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from sluiceway.errors import ConfigError, nearest
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Section(BaseModel):
+    """A part of ``params.yaml``. Unknown keys and values of another type are faults."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+
+class Split(Section):
+    """How examples are shared out. A pure function of the example: nobody changes sides when data is added."""
+
+    validation: float = Field(0.1, ge=0, lt=1)
+    """Share of the examples that choose the best checkpoint."""
+    test: float = Field(0.2, gt=0, lt=1)
+    """Share of the examples that are kept for the evaluation."""
+    seed: int = 0
+    """Salt of the hash that decides. Another salt is another split: old and new scores do not compare."""
+
+    @model_validator(mode="after")
+    def _leaves_something(self) -> "Split":
+        if self.validation + self.test >= 1:
+            raise ValueError(f"validation + test is {self.validation + self.test:g}: nothing is left to train on")
+        return self
+
+
+class DataParams(Section):
+    """What every use case needs to know of the raw data; a use case adds to it."""
+
+    split: Split = Field(default_factory=Split)
+    """How examples are shared out when the raw data has no split of its own."""
+
+
+class ModelParams(Section):
+    """An architecture; each use case has its own, told apart by ``name``."""
+
+    name: str
+    """Which architecture."""
+
+
+class DataGateParams(Section):
+    """Limits of the data gate."""
+
+    max_quarantined: float = Field(0.01, ge=0, le=1)
+    """Share of the raw examples that may be set aside as bad before the gate closes."""
+    max_duplicates: float = Field(0.05, ge=0, le=1)
+    """Share of examples that may be exact copies of another one on the same side; above it the gate warns."""
+    min_examples: int = Field(100, ge=1)
+    """Accepted examples below which nothing should be learned."""
+    min_per_class: int = Field(10, ge=1)
+    """Accepted examples of each class below which the gate closes; classification only."""
+    max_imbalance: float = Field(20.0, ge=1)
+    """Largest class divided by smallest above which the gate warns; classification only."""
+
+
+class CostGateParams(Section):
+    """Limits of the cost gate. The price is yours: it differs by machine and contract."""
+
+    price_per_device_hour: float = Field(0.05, ge=0)
+    """Money for one worker's device (GPU, or the CPUs of one worker) for one hour. The default is near a 2-core VM."""
+    currency: str = "USD"
+    """What the price is counted in."""
+    max_cost: float = Field(1.0, gt=0)
+    """Money one training may cost, in ``currency``."""
+    max_hours: float = Field(1.0, gt=0)
+    """Hours one training may take."""
+    probe_steps: int = Field(20, ge=2)
+    """Steps that are timed, after as many warm-up steps, before the estimate is held against the limits."""
+
+
+class ModelGateParams(Section):
+    """Limits of the model gate."""
+
+    minimum: dict[str, float] = Field(default_factory=dict)
+    """Least value of a metric that is better when higher, by metric name."""
+    maximum: dict[str, float] = Field(default_factory=dict)
+    """Largest value of a metric that is better when lower, by metric name."""
+    beat_baselines: bool = True
+    """Whether the model must be better than every baseline in the use case's first metric."""
+    champion_margin: float = Field(0.0, ge=0)
+    """How much worse than the champion, in the first metric and its unit, a challenger may be and still take over."""
+
+
+class Gates(Section):
+    """The limits of the three gates."""
+
+    data: DataGateParams = Field(default_factory=DataGateParams)
+    """Is this data fit to learn from?"""
+    cost: CostGateParams = Field(default_factory=CostGateParams)
+    """Is this training worth its price?"""
+    model: ModelGateParams = Field(default_factory=ModelGateParams)
+    """Is the new model really better?"""
+
+
+class Train(Section):
+    """How the model is trained. Nothing here but ``seed`` changes which examples make up a global batch."""
+
+    seed: int = 0
+    """Of the initial weights, the order of examples, augmentation and dropout."""
+    epochs: float = Field(10.0, gt=0)
+    """Passes over the training split; a fraction is allowed."""
+    global_batch: int = Field(128, ge=1)
+    """Examples per optimizer step, all workers together: the workers share it, so more workers change no result."""
+    workers: int = Field(1, ge=1)
+    """Ray Train workers; each takes one device. One worker starts no cluster."""
+    cpus_per_worker: int | None = Field(None, ge=1)
+    """CPU threads of a worker; default: the machine's cores shared out evenly."""
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    """Where to train; ``auto`` takes GPUs when there is one for each worker."""
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
+    """How workers work together: ``auto`` is ddp, ``fsdp`` also shares out the parameters (for models larger than a device)."""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Of the arithmetic; weights stay float32. ``auto`` is bfloat16 on a GPU that has it, and float32 elsewhere."""
+    compile: bool = False
+    """Whether ``torch.compile`` is used. It costs half a minute before the first step: for long trainings."""
+    accumulate: int = Field(1, ge=1)
+    """Micro-batches per optimizer step. Saves memory; the global batch stays."""
+    clip_norm: float | None = Field(1.0, gt=0)
+    """Norm to which gradients are clipped; null: not at all."""
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    """``sgd`` is with Nesterov momentum."""
+    lr: float = Field(1e-3, gt=0)
+    """Highest learning rate."""
+    momentum: float = Field(0.9, ge=0, lt=1)
+    """Momentum of ``sgd``, and the first beta of ``adamw``."""
+    beta2: float = Field(0.99, ge=0, lt=1)
+    """Second beta of ``adamw``; short trainings do better below its customary 0.999."""
+    weight_decay: float = Field(0.01, ge=0)
+    """Decoupled weight decay, on matrices and kernels only: not on biases and norms."""
+    schedule: Literal["constant", "linear", "cosine"] = "cosine"
+    """Shape of the learning rate after the warm-up."""
+    warmup: float = Field(0.05, ge=0, lt=1)
+    """Share of the steps over which the learning rate rises from zero."""
+    final_lr: float = Field(0.0, ge=0, le=1)
+    """Learning rate of the last step, as a share of ``lr``."""
+    average: float | None = Field(None, gt=0, lt=1)
+    """Decay per step of an exponential moving average of the weights, which is then what is evaluated and kept; null: none."""
+    validate_every: float = Field(1.0, gt=0)
+    """Epochs between two validations."""
+    early_stopping: int | None = Field(None, ge=1)
+    """Validations without improvement after which training stops; null: never."""
+    keep: Literal["best", "last"] = "best"
+    """Which weights become the model: those of the lowest validation loss, or the last."""
+    checkpoint_every: int = Field(200, ge=1)
+    """Optimizer steps between two checkpoints: what a crash can cost at most."""
+    log_every: int = Field(10, ge=1)
+    """Optimizer steps between two points of the training curves."""
+    loader_processes: int = Field(0, ge=0)
+    """Processes per worker that fetch batches. Shards are memory-mapped, so 0 is fastest unless fetching decodes."""
+
+    @model_validator(mode="after")
+    def _batch_divides(self) -> "Train":
+        share = self.workers * self.accumulate
+        if self.global_batch % share:
+            raise ValueError(
+                f"global_batch {self.global_batch} does not divide by workers x accumulate = {share}: "
+                f"use {share * max(1, round(self.global_batch / share))}"
+            )
+        return self
+
+
+class Evaluate(Section):
+    """How the model is scored."""
+
+    batch: int = Field(500, ge=1)
+    """Examples per forward pass. Memory only: it changes no figure."""
+    resamples: int = Field(2000, ge=100)
+    """Bootstrap resamples behind each 95 % interval."""
+    seed: int = 0
+    """Of the bootstrap."""
+
+
+class Register(Section):
+    """Where the model goes."""
+
+    name: str | None = None
+    """Name in the registry; default: the pipeline's."""
+
+
+class PipelineParams(Section):
+    """``pipelines/<name>/params.yaml``."""
+
+    usecase: str
+    """A built-in use case, or ``package.module:NAME`` of your own."""
+    data: DataParams = Field(default_factory=DataParams)
+    """What the raw data is, and how it is split."""
+    encode: Section = Field(default_factory=Section)
+    """How an example becomes numbers."""
+    model: ModelParams
+    """The architecture."""
+    objective: Section = Field(default_factory=Section)
+    """What is learned: the loss, and the augmentation of training examples."""
+    gates: Gates = Field(default_factory=Gates)
+    """The limits of the three gates."""
+    train: Train = Field(default_factory=Train)
+    """How the model is trained."""
+    evaluate: Evaluate = Field(default_factory=Evaluate)
+    """How the model is scored."""
+    register_: Register = Field(default_factory=Register, alias="register")
+    """Where the model goes."""
+
+
+def params_type(
+    data: type[DataParams], encode: type[Section], models: Sequence[type[ModelParams]], objective: type[Section]
+) -> type[PipelineParams]:
+    """Build the full parameter type of one use case from its own sections."""
+    model: Any = models[0] if len(models) == 1 else Annotated[Union[tuple(models)], Field(discriminator="name")]
+    fields: dict[str, Any] = {
+        "data": (data, Field(default_factory=data, description="What the raw data is, and how it is split.")),
+        "encode": (encode, Field(default_factory=encode, description="How an example becomes numbers.")),
+        "model": (model, Field(default_factory=models[0], description="The architecture.")),
+        "objective": (objective, Field(default_factory=objective, description="The loss, and the augmentation.")),
+    }
+    return create_model("PipelineParams", __base__=PipelineParams, **fields)
+
+
+class ProjectParams(BaseModel):
+    """``params.yaml`` at the root of a project."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    pipelines: dict[str, "PipelineEntry"]
+    """The pipelines by name; each is a folder ``pipelines/<name>/``."""
+    samples: list[str] = Field(default_factory=list)
+    """Pipelines whose raw data is a sample that ``sluiceway sample`` fetches."""
+
+
+class PipelineEntry(BaseModel):
+    """What DVC must know of a pipeline."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    code: str
+    """File or folder that holds the use case: when it changes, DVC runs the pipeline's stages again."""
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML 1.2 mapping, as DVC reads it.
+
+    Raises:
+        ConfigError: the file is missing, not YAML, repeats a key, or is not a mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path} does not exist", hint="a pipeline is a folder with params.yaml in it") from None
+    try:
+        document = YAML(typ="safe", pure=True).load(io.StringIO(text))
+    except YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {_one_line(error)}", hint="mend the line named above") from None
+    if document is None:
+        document = {}
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path} holds a {type(document).__name__}, not keys with values", hint="write `key: value`")
+    return document
+
+
+def parse(kind: type[Model], document: Mapping[str, Any], where: Path) -> Model:
+    """Check a document against its type.
+
+    Raises:
+        ConfigError: with every fault of the document, each on its own line.
+    """
+    try:
+        return kind.model_validate(document)
+    except ValidationError as error:
+        faults = [_fault(kind, detail) for detail in error.errors()]
+    count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+    lines = "\n".join(f"  {fault}" for fault in faults)
+    raise ConfigError(f"{where} has {count}:\n{lines}", hint="`sluiceway params` lists every option with its meaning")
+
+
+def _one_line(error: YAMLError) -> str:
+    return " ".join(str(error).split())
+
+
+def _fault(kind: type[BaseModel], detail: ErrorDetails) -> str:
+    """Say one fault: key, value, what is allowed and the nearest valid name."""
+    path = [part for part in detail["loc"] if isinstance(part, str | int)]
+    value, context = detail["input"], detail.get("ctx", {})
+    key = ".".join(str(part) for part in _without_tags(kind, path))
+    match detail["type"]:
+        case "extra_forbidden":
+            return f"{key}: no such option; {nearest(str(path[-1]), options_of(kind, path[:-1]))}"
+        case "missing":
+            return f"{key}: is missing"
+        case "literal_error" | "union_tag_invalid":
+            allowed = context.get("expected") or context.get("expected_tags", "")
+            found = context.get("tag", value)
+            names = [name.strip(" '") for name in str(allowed).replace(" or ", ", ").split(",")]
+            return f"{key}: {found!r} is not one of {', '.join(names)}; {nearest(str(found), names)}"
+        case "union_tag_not_found":
+            return f"{key}: needs a name"
+        case "value_error":
+            message = detail["msg"].removeprefix("Value error, ")
+            return f"{key}: {message}" if key else message
+        case _:
+            message = detail["msg"].removeprefix("Input should be ")
+            return f"{key}: {value!r} should be {message}"
+
+
+def _without_tags(kind: type[BaseModel], path: Sequence[str | int]) -> list[str | int]:
+    """Drop the union tags that pydantic puts into locations (``model.residual.width`` -> ``model.width``)."""
+    kept: list[str | int] = []
+    for position, part in enumerate(path):
+        is_tag = position == 1 and path[0] == "model" and part not in options_of(kind, ["model"]) and len(path) > 2
+        if not is_tag:
+            kept.append(part)
+    return kept
+
+
+def options_of(kind: type[BaseModel], path: Sequence[str | int]) -> list[str]:
+    """Names of the options under ``path`` (``['train']``) of a parameter type."""
+    kinds: list[type[BaseModel]] = [kind]
+    for part in path:
+        inner = [found for each in kinds for found in _sections(each, str(part))]
+        # A union tag selects one of the models just found.
+        tagged = [each for each in kinds if str(part) == str(each.model_fields.get("name", _NO_FIELD).default)]
+        kinds = inner or tagged or []
+    return sorted({field.alias or name for each in kinds for name, field in each.model_fields.items()})
+
+
+class _NoField:
+    default = None
+
+
+_NO_FIELD = _NoField()
+
+
+def _sections(kind: type[BaseModel], name: str) -> list[type[BaseModel]]:
+    for field_name, field in kind.model_fields.items():
+        if name in (field_name, field.alias):
+            annotation = field.annotation
+            candidates = [annotation, *getattr(annotation, "__args__", ())]
+            return [each for each in candidates if isinstance(each, type) and issubclass(each, BaseModel)]
+    return []

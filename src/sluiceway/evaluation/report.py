@@ -1,0 +1,234 @@
+"""The two pages for people: what the data gate found, and how good the model is.
+
+Each page is one file that asks nothing of anywhere else: styles and figures are inside it, there are no scripts, and a
+content policy forbids what a panel of a use case might try to fetch. Everything that comes from data is escaped.
+The same facts give the same bytes: a page carries no date.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from sluiceway.evaluation import plots, text
+from sluiceway.evaluation.calibration import Calibration
+from sluiceway.evaluation.confusion import Confusion
+from sluiceway.evaluation.distributions import distribution_figure, only_value
+from sluiceway.evaluation.scores import Score
+from sluiceway.evaluation.slices import Slice
+from sluiceway.gates.verdict import Check, Verdict
+from sluiceway.usecases.base import Metric, Panel
+
+if TYPE_CHECKING:
+    import jinja2
+
+FIRST_SLICES = 10
+"""Slices that are shown at once; the rest is folded away."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """What the evaluation page shows."""
+
+    pipeline: str
+    model: str
+    """The model for people: its name, and its size."""
+    run_id: str
+    """MLflow run."""
+    cost: str
+    """What training cost, with its unit."""
+    count: int
+    """Test items."""
+    metrics: Sequence[Metric]
+    """The first one decides."""
+    scores: Mapping[str, Mapping[str, Score]]
+    """By learner, the model first, then the baselines; by metric name."""
+    advantages: Mapping[str, Score]
+    """By baseline: the model's paired advantage in the first metric, positive where the model is better."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """Further facts for the head of the page, label and text."""
+    curves: plots.Curves = field(default_factory=dict)
+    slices: Sequence[Slice] = ()
+    """Of the first metric, worst first."""
+    calibration: Calibration | None = None
+    confusion: Confusion | None = None
+    panels: Sequence[Panel] = ()
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """Nested, as in params.yaml."""
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """Of the data and the model, by name."""
+
+    @property
+    def metric(self) -> Metric:
+        """The metric that decides."""
+        return self.metrics[0]
+
+    @property
+    def learner(self) -> str:
+        """The model's name among the scores."""
+        return next(iter(self.scores))
+
+    @property
+    def score(self) -> Score:
+        """The model's score in the metric that decides."""
+        return self.scores[self.learner][self.metric.name]
+
+
+def evaluation_page(evaluation: Evaluation) -> str:
+    """Render ``report.html``: how good the model is, beside its baselines, and where it is not."""
+    metric, scores = evaluation.metric, evaluation.scores
+    state, headline = _headline(evaluation)
+    return _template("evaluation.html").render(
+        evaluation=evaluation,
+        metric=metric,
+        state=state,
+        headline=headline,
+        summary=_summary(evaluation),
+        comparison=plots.whisker_figure(
+            metric, {name: each[metric.name] for name, each in scores.items()}, best=evaluation.learner
+        ),
+        curves={title: plots.curve_figure(title, series) for title, series in evaluation.curves.items()},
+        slices=list(_slice_rows(evaluation)),
+        first_slices=FIRST_SLICES,
+        flagged=sum(part.worse for part in evaluation.slices),
+        reliability=plots.reliability_figure(evaluation.calibration) if evaluation.calibration else "",
+        confusion=plots.confusion_figure(evaluation.confusion) if evaluation.confusion else "",
+        parameters=dict(_flat(evaluation.parameters)),
+    )
+
+
+def data_page(
+    verdict: Verdict,
+    profile: Mapping[str, Any],
+    quarantined: Mapping[str, int],
+    docs_link: str,
+    *,
+    run_id: str = "",
+    panels: Sequence[Panel] = (),
+) -> str:
+    """Render ``reports/<p>/data/index.html``: the data gate's verdict, and what the data looks like.
+
+    Args:
+        verdict: of the data gate.
+        profile: of the accepted examples, by :func:`sluiceway.data.profile.profile`.
+        quarantined: number of examples set aside, by reason.
+        docs_link: address of the Great Expectations Data Docs, relative to the page; empty: no link.
+        run_id: MLflow run, if one is known yet.
+        panels: further parts, such as the worst examples shown.
+    """
+    distributions = {**({"target": profile["target"]} if profile["target"] else {}), **profile["measures"]}
+    only = {name: only_value(each) for name, each in distributions.items()}
+    return _template("data.html").render(
+        verdict=verdict,
+        headline=_GATE_HEADLINES[verdict.state],
+        state=_STATES[verdict.state],
+        checks=[(check, _outcome(check)) for check in sorted(verdict.checks, key=_urgency)],
+        profile=profile,
+        constants={name: value for name, value in only.items() if value is not None},
+        distributions={name: _distribution(name, distributions[name]) for name, value in only.items() if value is None},
+        quarantined=sorted(quarantined.items(), key=lambda item: (-item[1], item[0])),
+        set_aside=sum(quarantined.values()),
+        docs_link=docs_link,
+        run_id=run_id,
+        panels=panels,
+    )
+
+
+_STATES = {"open": "good", "overridden": "care", "closed": "bad"}
+_GATE_HEADLINES = {
+    "open": "Open: this data is fit to learn from",
+    "overridden": "Overridden: a person let this data through",
+    "closed": "Closed: nothing is trained on this data",
+}
+
+
+def _headline(evaluation: Evaluation) -> tuple[str, str]:
+    """Return the colour and the words of the first line."""
+    behind = [name for name, advantage in evaluation.advantages.items() if advantage.high < 0]
+    unclear = [
+        name for name, advantage in evaluation.advantages.items() if not (advantage.low > 0 or advantage.high < 0)
+    ]
+    if not evaluation.advantages:
+        return "care", "Not compared with any baseline"
+    if behind:
+        return "bad", f"Worse than {_listed(behind)}"
+    if unclear:
+        return "care", f"Not clearly better than {_listed(unclear)}"
+    return "good", "Better than every baseline" if len(evaluation.advantages) > 1 else "Better than the baseline"
+
+
+def _summary(evaluation: Evaluation) -> list[str]:
+    """Say the comparison in sentences, one per baseline."""
+    metric = evaluation.metric
+    lines = []
+    for name, advantage in evaluation.advantages.items():
+        apart = text.difference(metric, advantage.value if metric.higher_is_better else -advantage.value)
+        beside = text.figure(metric, evaluation.scores[name][metric.name].value)
+        lines.append(f"{apart} against {name} ({beside}): {_clarity(advantage)}")
+    return lines
+
+
+def _clarity(advantage: Score) -> str:
+    if not advantage.known:
+        return "too few test items to tell"
+    if advantage.low > 0:
+        return "clearly better"
+    return "clearly worse" if advantage.high < 0 else "within chance"
+
+
+def _slice_rows(evaluation: Evaluation) -> Iterator[dict[str, Any]]:
+    overall = evaluation.score.value
+    scores = [part.score for part in evaluation.slices]
+    ends = [end for each in scores for end in (each.low, each.value, each.high) if end == end] + [overall]
+    for part in evaluation.slices:
+        cell = plots.whisker_cell(part.score, overall, (min(ends), max(ends)), worse=part.worse)
+        yield {"slice": part, "cell": cell}
+
+
+def _distribution(name: str, each: Mapping[str, Any]) -> dict[str, Any]:
+    return {"figure": distribution_figure(name, each), **each}
+
+
+def _urgency(check: Check) -> tuple[bool, bool]:
+    return not check.closes, check.passed
+
+
+def _outcome(check: Check) -> tuple[str, str]:
+    """Return the colour and the word of a check."""
+    if check.passed:
+        return "good", "passed"
+    return ("bad", "failed") if check.closes else ("care", "warning")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _flat(parameters: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in parameters.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", "null" if value is None else str(value)
+
+
+def _shown(value: float | str | None) -> str:
+    """Write what a check found or allowed."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else text.number(value)
+
+
+@cache
+def _environment() -> "jinja2.Environment":
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    loader = PackageLoader("sluiceway.evaluation")
+    made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made.filters |= {"number": text.number, "shown": _shown}
+    made.globals |= {"figure": text.figure, "interval": text.interval}
+    return made
+
+
+def _template(name: str) -> "jinja2.Template":
+    return _environment().get_template(name)

@@ -1,0 +1,93 @@
+"""A compact residual network for small images.
+
+Pre-activation blocks (He et al., "Identity Mappings in Deep Residual Networks", 2016) with GroupNorm (Wu and He, 2018):
+a batch norm would give other losses on two workers than on one.
+
+Shapes: B images, C channels, H height, W width, K classes.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the field's name for it
+
+
+class Block(nn.Module):
+    """Two 3x3 convolutions beside a shortcut: [B, inputs, H, W] -> [B, outputs, H / stride, W / stride]."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, groups: int) -> None:
+        super().__init__()
+        self.norm1 = nn.GroupNorm(min(groups, inputs), inputs)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.norm2 = nn.GroupNorm(min(groups, outputs), outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.project = None if stride == 1 and inputs == outputs else nn.Conv2d(inputs, outputs, 1, bias=False)
+        self.stride = stride
+        nn.init.zeros_(self.conv2.weight)  # a block begins as its shortcut
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Add what the block learned to its input."""
+        active = F.relu(self.norm1(images))
+        skip = images
+        if self.project is not None:
+            pooled = F.avg_pool2d(active, self.stride, ceil_mode=True) if self.stride > 1 else active
+            skip = self.project(pooled)
+        return skip + self.conv2(F.relu(self.norm2(self.conv1(active))))
+
+
+class ResidualNet(nn.Module):
+    """Classifies images: uint8 or float in 0..1 [B, C, H, W] -> logits [B, K].
+
+    Args:
+        channels: C of the images.
+        classes: K.
+        stem: channels after the first convolution.
+        widths: channels of each stage; the first block of each stage halves H and W.
+        depths: blocks of each stage.
+        groups: of the group norms.
+        mean: of the training images' pixels per channel, in 0..1.
+        std: likewise.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        *,
+        channels: int,
+        classes: int,
+        stem: int,
+        widths: Sequence[int],
+        depths: Sequence[int],
+        groups: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+    ) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(1, channels, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, channels, 1, 1))
+        self.stem = nn.Conv2d(channels, stem, 3, 1, 1, bias=False)
+        blocks: list[nn.Module] = []
+        inputs = stem
+        for width, depth in zip(widths, depths, strict=True):
+            for position in range(depth):
+                blocks.append(Block(inputs, width, stride=1 if position else 2, groups=groups))
+                inputs = width
+        self.blocks = nn.Sequential(*blocks)
+        self.norm = nn.GroupNorm(min(groups, inputs), inputs)
+        self.head = nn.Linear(inputs, classes)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits."""
+        if images.dtype == torch.uint8:
+            images = images / 255
+        standard = (images - self.mean) / self.std
+        standard = standard.contiguous(memory_format=torch.channels_last)
+        features = self.blocks(self.stem(standard))  # [B, C, H', W']
+        pooled = F.relu(self.norm(features)).mean((2, 3))  # [B, C]
+        logits: Tensor = self.head(pooled)
+        return logits

@@ -1,0 +1,193 @@
+"""Stage ``evaluate``: the model and the baselines are scored on the test split."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from sluiceway.data.outcomes import read_outcomes, write_outcomes
+from sluiceway.data.shards import digest
+from sluiceway.stages.examples import accepted_examples, loader_of_row
+from sluiceway.stages.frame import Clock, done, stage
+from sluiceway.usecases.base import Evidence, Outcomes
+from sluiceway.usecases.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from sluiceway.evaluation.report import Evaluation
+    from sluiceway.evaluation.scores import Score
+    from sluiceway.usecases.saved import LoadedModel
+
+Scores = dict[str, dict[str, "Score"]]
+"""By learner, the model first; by metric."""
+
+
+def evaluate(pipeline: Pipeline) -> None:
+    """Score the model beside the baselines, and write figures, predictions, plots and the report.
+
+    Raises:
+        ModelError: the model's files are not those that were trained.
+        DataError: there is no test item.
+    """
+    from sluiceway.evaluation.predict import answer_test_split
+    from sluiceway.evaluation.report import evaluation_page
+    from sluiceway.usecases.saved import load
+
+    with stage("evaluate", pipeline) as clock:
+        with clock("learning"):
+            loaded = load(pipeline.model, pipeline.root)
+            outcomes = answer_test_split(pipeline.shards, loaded, pipeline.params.evaluate.batch)
+        with clock("reports"):
+            table = accepted_examples(pipeline)
+            learners = {pipeline.params.model.name: outcomes, **_baselines(pipeline)}
+            scores = _score(pipeline, learners, table)
+            evaluation = _gather(pipeline, loaded, learners, scores, table)
+            write_outcomes(outcomes, pipeline.reports / "predictions.parquet")
+            (pipeline.reports / "report.html").write_text(evaluation_page(evaluation), encoding="utf-8")
+            document = _write_scores(pipeline, evaluation)
+            _write_plots(pipeline.reports / "plots", evaluation, outcomes)
+        _log(pipeline, clock, document)
+        best = pipeline.usecase.metrics[0]
+        figures = ", ".join(f"{name} {best.text(each[best.name].value)}" for name, each in scores.items())
+        report = (pipeline.reports / "report.html").relative_to(pipeline.root)
+        done("evaluate", pipeline, clock, f"{best.title.lower()}: {figures} [dim]-> {report}[/]")
+
+
+def _baselines(pipeline: Pipeline) -> dict[str, Outcomes]:
+    paths = sorted((pipeline.shards / "baselines").glob("*.parquet"))
+    return {path.stem: read_outcomes(path) for path in paths}
+
+
+def _score(pipeline: Pipeline, learners: dict[str, Outcomes], table: pa.Table) -> Scores:
+    from sluiceway.evaluation.scores import score
+
+    settings, metrics = pipeline.params.evaluate, pipeline.usecase.metrics
+    return {
+        name: score(outcomes, metrics, settings.resamples, settings.seed, _groups(outcomes, table))
+        for name, outcomes in learners.items()
+    }
+
+
+def _groups(outcomes: Outcomes, table: pa.Table) -> npt.NDArray[Any]:
+    """Return what is resampled as one: items of one group, or of one example."""
+    groups = table["group"].to_pylist()
+    return np.array([groups[row] or f"row {row}" for row in outcomes["row"]], object)
+
+
+def _gather(
+    pipeline: Pipeline, loaded: "LoadedModel", learners: dict[str, Outcomes], scores: Scores, table: pa.Table
+) -> "Evaluation":
+    from sluiceway.evaluation.calibration import calibrate
+    from sluiceway.evaluation.confusion import confuse
+    from sluiceway.evaluation.plots import training_curves
+    from sluiceway.evaluation.report import Evaluation
+    from sluiceway.evaluation.slices import slices
+
+    settings, metric = pipeline.params.evaluate, pipeline.usecase.metrics[0]
+    name, outcomes = next(iter(learners.items()))
+    training = _read(pipeline.reports / "training.json")
+    verdict = _read(pipeline.validated / "verdict.json")
+    return Evaluation(
+        pipeline=pipeline.name,
+        model=name,
+        run_id=_read(pipeline.model / "run.json")["run_id"],
+        cost=f"{training['cost']:.2g} {training['currency']} ({training['seconds']:.0f} seconds of training)",
+        count=len(outcomes["row"]),
+        metrics=pipeline.usecase.metrics,
+        scores=scores,
+        advantages=_advantages(pipeline, learners, table),
+        facts={"Data gate": f"{verdict['state']}: {verdict['reason']}"},
+        curves=training_curves(_curves(pipeline.reports / "curves")),
+        slices=slices(outcomes, table, metric, settings.resamples, settings.seed),
+        calibration=calibrate(outcomes),
+        confusion=confuse(outcomes, loaded.encoding.get("classes", [])),
+        panels=pipeline.usecase.show(
+            Evidence(loaded.model, loaded.encoding, outcomes, loader_of_row(pipeline, table))
+        ),
+        parameters=pipeline.params.model_dump(mode="json", by_alias=True),
+        digests={"examples": verdict["subject"], "shards": digest(pipeline.shards)},
+    )
+
+
+def _advantages(pipeline: Pipeline, learners: dict[str, Outcomes], table: pa.Table) -> "dict[str, Score]":
+    """Compare the model with each baseline that answered the same items."""
+    from sluiceway.evaluation.scores import paired_difference
+
+    settings, metric = pipeline.params.evaluate, pipeline.usecase.metrics[0]
+    model, *others = learners.values()
+    return {
+        name: paired_difference(model, other, metric, settings.resamples, settings.seed, _groups(model, table))
+        for name, other in zip(list(learners)[1:], others, strict=True)
+        if np.array_equal(model["row"], other["row"])
+    }
+
+
+def _write_scores(pipeline: Pipeline, evaluation: "Evaluation") -> dict[str, Any]:
+    """Write ``evaluation.json``, which ``dvc metrics`` and the stage ``register`` read."""
+    by_learner = {
+        learner: {metric: score.document() for metric, score in each.items()}
+        for learner, each in evaluation.scores.items()
+    }
+    model = by_learner.pop(evaluation.learner)
+    document: dict[str, Any] = {"test_items": evaluation.count, "model": model, "baselines": by_learner}
+    if evaluation.calibration:
+        document["calibration_error"] = evaluation.calibration.ece
+    text = json.dumps(document, indent=1, sort_keys=True)
+    (pipeline.reports / "evaluation.json").write_text(text + "\n", encoding="utf-8")
+    return document
+
+
+def _write_plots(folder: Path, evaluation: "Evaluation", outcomes: Outcomes) -> None:
+    """Write what ``dvc plots`` draws: every learner's score, and the answers of a classifier."""
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "confusion").mkdir(parents=True)
+    with (folder / "scores.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["learner", "metric", evaluation.metric.name, "low", "high"])
+        for learner, each in evaluation.scores.items():
+            score = each[evaluation.metric.name]
+            writer.writerow([learner, evaluation.metric.name, score.value, score.low, score.high])
+    if evaluation.confusion:
+        labels = evaluation.confusion.labels
+        with (folder / "confusion" / "answers.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["actual", "predicted"])
+            pairs = zip(outcomes["target"], outcomes["predicted"], strict=True)
+            writer.writerows((labels[target], labels[answer]) for target, answer in pairs)
+
+
+def _log(pipeline: Pipeline, clock: Clock, document: dict[str, Any]) -> None:
+    with clock("tracking"):
+        from sluiceway.tracking.runs import attach_run
+
+        figures = {f"test/{name}": score["value"] for name, score in document["model"].items()}
+        figures |= {f"test/{name}_{end}": s[end] for name, s in document["model"].items() for end in ("low", "high")}
+        for learner, scores in document["baselines"].items():
+            slug = "".join(letter if letter.isalnum() or letter in " -" else "" for letter in learner)
+            figures |= {f"baseline/{' '.join(slug.split())}/{name}": s["value"] for name, s in scores.items()}
+        if "calibration_error" in document:
+            figures["test/calibration_error"] = document["calibration_error"]
+        with attach_run(pipeline, _read(pipeline.model / "run.json")["run_id"]) as run:
+            run.log_figures({name: value for name, value in figures.items() if value is not None})
+            for name in ("report.html", "evaluation.json", "predictions.parquet"):
+                run.log_artifact(pipeline.reports / name, "reports")
+
+
+def _curves(folder: Path) -> list[dict[str, float]]:
+    """Read the training curves back as records with a step and named figures."""
+    records = []
+    for side in ("train", "validation"):
+        with (folder / f"{side}.csv").open(encoding="utf-8") as file:
+            for line in csv.DictReader(file):
+                step = int(line.pop("step"))
+                records.append({"step": step} | {f"{side}/{name}": float(value) for name, value in line.items() if value})
+    return records
+
+
+def _read(path: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return document

@@ -1,0 +1,35 @@
+"""Reading accepted examples back, for the stages after the gate."""
+
+from collections.abc import Callable, Iterator
+
+import pyarrow as pa
+
+from sluiceway.data.sources import load
+from sluiceway.data.table import Example, SplitName, read_table
+from sluiceway.usecases.base import Loaded, Reader
+from sluiceway.usecases.pipeline import Pipeline
+
+
+def accepted_examples(pipeline: Pipeline) -> pa.Table:
+    """Read the example table that the data gate let through."""
+    return read_table(pipeline.validated / "examples.parquet")
+
+
+def reader(pipeline: Pipeline, table: pa.Table) -> Reader:
+    """Return a function that reads the examples of a split, with their contents, in the table's order."""
+    names = ("id", "source", "target", "group", "split")
+    columns = [table[name].to_pylist() for name in names]
+
+    def read(split: SplitName) -> Iterator[Loaded]:
+        for row, values in enumerate(zip(*columns, strict=True)):
+            example = Example(**dict(zip(names, values, strict=True)))
+            if example.split == split:
+                yield Loaded(example, load(pipeline.raw, example.source), row)
+
+    return read
+
+
+def loader_of_row(pipeline: Pipeline, table: pa.Table) -> Callable[[int], bytes]:
+    """Return a function that reads the content of the example in a row of the table."""
+    sources = table["source"]
+    return lambda row: load(pipeline.raw, sources[row].as_py())

@@ -1,0 +1,115 @@
+"""What every stage stands in: a lock on the pipeline, a clock, and one line at the end."""
+
+import fcntl
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Literal, get_args
+
+import psutil
+
+from sluiceway.errors import Busy
+from sluiceway.stages.console import console
+from sluiceway.usecases.pipeline import STATE, Pipeline
+
+Work = Literal["start-up", "data", "learning", "checks", "reports", "tracking"]
+"""What time is spent on. ``data`` and ``learning`` are what a pipeline is for; the rest is overhead."""
+
+STAGES = ("sample", "validate", "gate", "preprocess", "train", "evaluate", "register")
+
+
+@dataclass
+class Clock:
+    """Adds up seconds by kind of work."""
+
+    seconds: dict[Work, float] = field(default_factory=dict)
+    _started: float = field(default_factory=lambda: psutil.Process().create_time())
+
+    @contextmanager
+    def __call__(self, work: Work) -> Iterator[None]:
+        """Count the time of a block."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.add(work, time.monotonic() - began)
+
+    def add(self, work: Work, seconds: float) -> None:
+        """Count time that was measured elsewhere."""
+        self.seconds[work] = self.seconds.get(work, 0.0) + seconds
+
+    def move(self, seconds: float, source: Work, target: Work) -> None:
+        """Count some time of one kind as another."""
+        self.add(source, -seconds)
+        self.add(target, seconds)
+
+    @property
+    def total(self) -> float:
+        """Seconds since the process was started."""
+        return time.time() - self._started
+
+
+@contextmanager
+def stage(name: str, pipeline: Pipeline) -> Iterator[Clock]:
+    """Run a stage alone on its pipeline, turn SIGTERM into an interruption, and note where its time went."""
+    clock = Clock()
+    clock.add("start-up", clock.total)
+    signal.signal(signal.SIGTERM, _interrupt)
+    with _lock(pipeline):
+        yield clock
+    total = clock.total
+    clock.add("start-up", max(0.0, total - sum(clock.seconds.values())))
+    _write_timings(pipeline, name, clock.seconds)
+
+
+def done(name: str, pipeline: Pipeline, clock: Clock, summary: str) -> None:
+    """Say in one line what a stage did."""
+    console.print(f"[bold]{name}[/] {pipeline.name}: {summary} [dim]({clock.total:.1f} s)[/]")
+
+
+def timings(pipeline: Pipeline) -> dict[str, dict[str, float]]:
+    """Return the seconds by kind of work of each stage's last run."""
+    folder = _timings_folder(pipeline)
+    paths = {name: folder / f"{name}.json" for name in STAGES}
+    return {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items() if path.exists()}
+
+
+def _write_timings(pipeline: Pipeline, name: str, seconds: dict[Work, float]) -> None:
+    path = _timings_folder(pipeline) / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ordered = {work: round(seconds[work], 2) for work in get_args(Work) if work in seconds}
+    path.write_text(json.dumps(ordered) + "\n", encoding="utf-8")
+
+
+def _timings_folder(pipeline: Pipeline) -> Path:
+    # Not an output of DVC's: seconds differ from run to run, and outputs of equal inputs must be equal.
+    return pipeline.state / "timings"
+
+
+@contextmanager
+def _lock(pipeline: Pipeline) -> Iterator[None]:
+    path = pipeline.root / STATE / f"{pipeline.name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise Busy(
+                f"another process ({file.read().strip() or 'unknown'}) is working on pipeline {pipeline.name!r}",
+                hint="wait for it, or stop it",
+            ) from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()}")
+        file.flush()
+        yield
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

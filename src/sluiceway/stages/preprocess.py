@@ -1,0 +1,52 @@
+"""Stage ``preprocess``: accepted examples become shards, and the baselines answer the test split.
+
+Deterministic: the same examples and parameters give the same bytes. Whatever is learned here - statistics, a
+vocabulary, the baselines - is learned from the training split alone. Baselines stand here because they depend on the
+data and not on the network: another learning rate must not fit them again.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from sluiceway.data.outcomes import write_outcomes
+from sluiceway.data.shards import Arrays, digest, write_manifest, write_shards
+from sluiceway.data.table import SPLITS
+from sluiceway.stages.console import progress
+from sluiceway.stages.examples import accepted_examples, reader
+from sluiceway.stages.frame import done, stage
+from sluiceway.usecases.base import Item
+from sluiceway.usecases.pipeline import Pipeline
+
+
+def preprocess(pipeline: Pipeline) -> None:
+    """Encode every accepted example and write the shards of each split.
+
+    Raises:
+        DataError: an example cannot be encoded.
+    """
+    usecase, params = pipeline.usecase, pipeline.params
+    with stage("preprocess", pipeline) as clock:
+        shutil.rmtree(pipeline.shards, ignore_errors=True)
+        read = reader(pipeline, accepted_examples(pipeline))
+        with clock("data"):
+            encoding = usecase.fit(read("train"), params.encode)
+            shards = {}
+            with progress("preprocess", "items") as meter:
+                for split in SPLITS:
+                    items = usecase.encode(read(split), encoding, split)
+                    shards[split] = write_shards(_with_rows(items, meter.update), pipeline.shards, split)
+            write_manifest(pipeline.shards, shards, encoding)
+        with clock("learning"):
+            baselines = usecase.baselines(read, params.data, encoding)
+            for name, outcomes in baselines.items():
+                write_outcomes(outcomes, pipeline.shards / "baselines" / f"{name}.parquet")
+        counts = ", ".join(f"{sum(entry['rows'] for entry in shards[split]):,} {split}" for split in SPLITS)
+        done("preprocess", pipeline, clock, f"{counts} items; baselines: {', '.join(baselines)} [dim]{digest(pipeline.shards)[:12]}[/]")
+
+
+def _with_rows(items: Iterator[Item], on_item: Callable[[int], None]) -> Iterator[Arrays]:
+    for number, item in enumerate(items, start=1):
+        on_item(number)
+        yield {**item.arrays, "row": np.asarray(item.row, np.int64)}

@@ -1,0 +1,127 @@
+"""Stage ``register``: the model becomes a version in the registry, and the champion if the model gate is open."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from sluiceway.data.shards import digest
+from sluiceway.gates import model as model_gate
+from sluiceway.gates.model import Standing
+from sluiceway.gates.verdict import Verdict
+from sluiceway.stages.examples import accepted_examples, loader_of_row
+from sluiceway.stages.frame import done, stage
+from sluiceway.usecases.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from sluiceway.tracking.registry import Version
+
+_EXAMPLES = 3
+"""Test examples that become the registered model's input example."""
+
+
+def register(pipeline: Pipeline) -> None:
+    """Judge the model, register it with its lineage, and move ``champion`` when the gate is open.
+
+    A closed model gate is no failure: the version is registered for whoever wants to look, and the champion stays.
+
+    Raises:
+        ModelError: the model's files were altered.
+        TrackingError: the registry refuses.
+    """
+    with stage("register", pipeline) as clock:
+        evaluation = _read(pipeline.reports / "evaluation.json")
+        with clock("tracking"):
+            from sluiceway.tracking import registry
+            from sluiceway.tracking.runs import attach_run
+
+            name = registry.registry_name(pipeline)
+            champion = registry.champion(pipeline.root, name)
+            verdict = _judge(pipeline, evaluation, champion)
+            with attach_run(pipeline, _read(pipeline.model / "run.json")["run_id"]) as run:
+                run.log_verdict(verdict)
+                version = registry.register_model(
+                    pipeline, run, pipeline.model, _example_rows(pipeline), _tags(pipeline, evaluation, verdict)
+                )
+                if verdict.open:
+                    registry.set_alias(pipeline.root, name, registry.CHAMPION, version.number)
+        verdict.write(pipeline.reports / "model_verdict.json")
+        document = {"name": name, "version": version.number, "run_id": version.run_id, "champion": verdict.open}
+        (pipeline.reports / "registration.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        done("register", pipeline, clock, _summary(version, champion, verdict))
+
+
+def _judge(pipeline: Pipeline, evaluation: dict[str, Any], champion: "Version | None") -> Verdict:
+    metric = pipeline.usecase.metrics[0]
+
+    def standing(name: str, value: float) -> Standing:
+        return Standing(name, value, metric.text(value))
+
+    scores = {name: score["value"] for name, score in evaluation["model"].items()}
+    return model_gate.judge(
+        metric.name,
+        higher_is_better=metric.higher_is_better,
+        challenger=standing("the model", scores[metric.name]),
+        baselines=tuple(standing(name, each[metric.name]["value"]) for name, each in evaluation["baselines"].items()),
+        champion=_champion_standing(pipeline, champion),
+        scores=scores,
+        limits=pipeline.params.gates.model,
+        pipeline=pipeline.name,
+        subject=_read(pipeline.model / "manifest.json")["weights.safetensors"],
+    )
+
+
+def _champion_standing(pipeline: Pipeline, champion: "Version | None") -> Standing | None:
+    """Return how the champion did, if it was scored on the same test split: other scores do not compare."""
+    metric = pipeline.usecase.metrics[0]
+    if champion is None or champion.tags.get(_TEST_SPLIT) != _test_split(pipeline):
+        return None
+    value = float(champion.tags[f"test.{metric.name}"])
+    return Standing(f"version {champion.number}", value, metric.text(value))
+
+
+_TEST_SPLIT = "sluiceway.test_split"
+
+
+def _test_split(pipeline: Pipeline) -> str:
+    """Digest of the test examples: ids, contents and targets."""
+    from sluiceway.training.job import fingerprint
+
+    table = accepted_examples(pipeline)
+    columns = [table[name].to_pylist() for name in ("id", "checksum", "target", "split")]
+    return fingerprint(row[:3] for row in zip(*columns, strict=True) if row[3] == "test")
+
+
+def _example_rows(pipeline: Pipeline) -> list[dict[str, Any]]:
+    table = accepted_examples(pipeline)
+    test = [row for row, split in enumerate(table["split"].to_pylist()) if split == "test"]
+    load = loader_of_row(pipeline, table)
+    return pipeline.usecase.serving.example([load(row) for row in test[:_EXAMPLES]])
+
+
+def _tags(pipeline: Pipeline, evaluation: dict[str, Any], verdict: Verdict) -> dict[str, str]:
+    from sluiceway.tracking.lineage import lineage
+
+    data_gate = _read(pipeline.validated / "gate.json")
+    return {
+        **lineage(pipeline),
+        **{f"test.{name}": repr(score["value"]) for name, score in evaluation["model"].items()},
+        "sluiceway.verdict.data": data_gate["state"],
+        "sluiceway.verdict.cost": "open",  # a closed one ends training, so there would be no model
+        "sluiceway.verdict.model": verdict.state,
+        "sluiceway.verdict.model.reason": verdict.reason,
+        "sluiceway.data": data_gate["subject"],
+        "sluiceway.shards": digest(pipeline.shards),
+        _TEST_SPLIT: _test_split(pipeline),
+    }
+
+
+def _summary(version: "Version", champion: "Version | None", verdict: Verdict) -> str:
+    said = f"{version.name} version {version.number} registered; model gate "
+    if verdict.open:
+        return said + f"[green]{verdict.state}[/]: it is the champion now"
+    stays = f"version {champion.number} stays champion" if champion else "there is no champion yet"
+    return said + f"[red]{verdict.state}[/]: {verdict.reason}; {stays}"
+
+
+def _read(path: Any) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return document

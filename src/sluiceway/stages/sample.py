@@ -1,0 +1,27 @@
+"""Stage ``sample``: real data for a built-in pipeline."""
+
+import shutil
+
+from sluiceway.errors import unknown
+from sluiceway.stages.frame import done, stage
+from sluiceway.usecases.pipeline import Pipeline
+
+
+def sample(pipeline: Pipeline) -> None:
+    """Fetch the pipeline's sample and lay it out in ``data/raw/<pipeline>/``.
+
+    Raises:
+        UnknownName: there is no sample for this pipeline.
+        FetchError: the registry did not give the pinned file.
+    """
+    from sluiceway.data.samples import SAMPLES
+
+    if pipeline.name not in SAMPLES:
+        raise unknown("sample", pipeline.name, SAMPLES)
+    with stage("sample", pipeline) as clock:
+        chosen = SAMPLES[pipeline.name]
+        with clock("data"):
+            shutil.rmtree(pipeline.raw, ignore_errors=True)
+            chosen.lay_out(pipeline.raw)
+        count = sum(path.is_file() for path in pipeline.raw.rglob("*"))
+        done("sample", pipeline, clock, f"{count:,} files in {pipeline.raw.relative_to(pipeline.root)} [dim]- {chosen.summary}[/]")

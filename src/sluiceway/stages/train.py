@@ -1,0 +1,154 @@
+"""Stage ``train``: shards become a model, by Ray Train and Lightning, under the cost gate and in an MLflow run."""
+
+import csv
+import json
+import shutil
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sluiceway.data.shards import digest, read_encoding
+from sluiceway.errors import GateClosed
+from sluiceway.gates.cost import cost
+from sluiceway.gates.verdict import Verdict
+from sluiceway.stages.console import Meter, progress, warn
+from sluiceway.stages.frame import Clock, done, stage
+from sluiceway.training import driver
+from sluiceway.training.job import Places, write_json
+from sluiceway.training.prepare import prepare
+from sluiceway.training.spool import Point
+from sluiceway.usecases import saved
+from sluiceway.usecases.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from sluiceway.tracking.run import Run
+
+
+def train(pipeline: Pipeline) -> None:
+    """Train the network, or go on with a training that was interrupted.
+
+    Raises:
+        GateClosed: the training is not worth its price.
+        TrainingError: it cannot go on.
+    """
+    with stage("train", pipeline) as clock:
+        job = prepare(pipeline)
+        places = Places(Path(job.folder))
+        with _run_of(pipeline, places, clock) as run:
+            with clock("tracking"):
+                _log_inputs(pipeline, run, places)
+            with progress("train", "steps", job.plan.steps) as meter, _shipped(run, places):
+                try:
+                    trained = driver.run(job, lambda point: _show(meter, point))
+                except GateClosed:
+                    run.log_verdict(Verdict.read(places.verdict))
+                    raise
+            _count(clock, trained.result)
+            with clock("reports"):
+                report = _report(pipeline, trained)
+                _write_model(pipeline, trained.weights, run.id)
+                _write_curves(pipeline.reports / "curves", trained.curve)
+            with clock("tracking"):
+                run.log_verdict(trained.verdict)
+                run.log_figures({f"training/{name}": value for name, value in report.items() if name != "currency"})
+        shutil.rmtree(places.folder)
+        done(
+            "train",
+            pipeline,
+            clock,
+            f"{report['steps']:,} steps in {report['seconds']:.0f} s for {report['cost']:.2g} {report['currency']}; "
+            f"best validation loss {report['best_validation_loss']:.4f} after step {report['best_step']:,}",
+        )
+
+
+def _run_of(pipeline: Pipeline, places: Places, clock: Clock) -> "AbstractContextManager[Run]":
+    """Return the run of an interrupted training, or a new one."""
+    with clock("tracking"):
+        from sluiceway.tracking.runs import attach_run, open_run
+
+        if places.run.exists():
+            return attach_run(pipeline, json.loads(places.run.read_text(encoding="utf-8"))["run_id"])
+        return open_run(pipeline)
+
+
+def _log_inputs(pipeline: Pipeline, run: "Run", places: Places) -> None:
+    """Write what is known before training: the data sets, the data gate's verdict and its report."""
+    places.folder.mkdir(parents=True, exist_ok=True)
+    write_json(places.run, {"run_id": run.id})
+    verdict = Verdict.read(pipeline.validated / "verdict.json")
+    run.log_verdict(verdict)
+    run.log_artifact(pipeline.reports / "data", "reports")
+    run.log_dataset(f"{pipeline.name} examples", pipeline.validated / "examples.parquet", verdict.subject, "validation")
+    run.log_dataset(f"{pipeline.name} shards", pipeline.shards, digest(pipeline.shards), "training")
+
+
+def _shipped(run: "Run", places: Places) -> "AbstractContextManager[object]":
+    from sluiceway.tracking.shipper import Shipper
+
+    class Shipped(Shipper):
+        def close(self, *args: Any, **kwargs: Any) -> Any:
+            left = super().close(*args, **kwargs)
+            if left:
+                warn(f"{len(left)} points of the training curves did not reach MLflow: {self.problem}")
+            return left
+
+    return Shipped(run, places.metrics)
+
+
+def _show(meter: Meter, point: Point) -> None:
+    if "train/loss" in point.metrics:
+        meter.update(point.step, f"loss {point.metrics['train/loss']:.4f}")
+
+
+def _count(clock: Clock, result: dict[str, Any]) -> None:
+    seconds = result["seconds_of"]
+    clock.add("learning", seconds["training"] + seconds["validation"])
+    clock.add("start-up", seconds["setup"])
+    clock.add("reports", seconds["checkpoints"])
+
+
+def _report(pipeline: Pipeline, trained: driver.Trained) -> dict[str, Any]:
+    """Write ``training.json``, which ``dvc metrics`` shows."""
+    limits, result = pipeline.params.gates.cost, trained.result
+    device_seconds = result["seconds"] * pipeline.params.train.workers
+    report = {
+        "steps": result["steps"],
+        "best_step": result["best_step"],
+        "best_validation_loss": result["best_validation_loss"],
+        "seconds": result["seconds"],
+        "attempts": result["attempts"],
+        "device_hours": device_seconds / 3600,
+        "cost": cost(device_seconds, limits),
+        "currency": limits.currency,
+    }
+    pipeline.reports.mkdir(parents=True, exist_ok=True)
+    write_json(pipeline.reports / "training.json", report)
+    return report
+
+
+def _write_model(pipeline: Pipeline, weights: Path, run_id: str) -> None:
+    shutil.rmtree(pipeline.model, ignore_errors=True)
+    saved.save(
+        pipeline.model,
+        weights=weights,
+        usecase=pipeline.params.usecase,
+        model=pipeline.params.model,
+        encoding=read_encoding(pipeline.shards),
+    )
+    write_json(pipeline.model / "run.json", {"run_id": run_id})
+
+
+def _write_curves(folder: Path, curve: list[Point]) -> None:
+    """Write the curves of each side as a table for ``dvc plots``: ``train.csv``, ``validation.csv``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for side in ("train", "validation"):
+        points = [
+            (point.step, {name.removeprefix(f"{side}/"): value for name, value in point.metrics.items()})
+            for point in curve
+            if any(name.startswith(f"{side}/") for name in point.metrics)
+        ]
+        names = sorted({name for _, figures in points for name in figures})
+        with (folder / f"{side}.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, ["step", *names])
+            writer.writeheader()
+            writer.writerows({"step": step, **figures} for step, figures in points)

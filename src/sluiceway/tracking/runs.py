@@ -1,0 +1,153 @@
+"""Opening and ending runs: one per execution of a pipeline. ``train`` opens it, later stages attach to it by its id.
+
+A run ends as the block that it was open for really ended: FINISHED, FAILED, or KILLED by Ctrl-C or SIGTERM.
+"""
+
+import signal
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sluiceway.errors import TrackingError
+from sluiceway.gates.verdict import Verdict
+from sluiceway.tracking.lineage import lineage
+from sluiceway.tracking.run import Run
+from sluiceway.tracking.store import client, experiment, is_missing, refusals
+from sluiceway.usecases.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run as MlflowRun
+
+
+@contextmanager
+def open_run(pipeline: Pipeline, name: str | None = None, tags: Mapping[str, str] | None = None) -> Iterator[Run]:
+    """Create a run with the pipeline's parameters and lineage, and end it as the block ends.
+
+    Args:
+        pipeline: whose run it is; its name is the experiment's.
+        name: how people will know the run; MLflow makes one up when it is None.
+        tags: more tags than the lineage.
+
+    Raises:
+        TrackingError: the store cannot be reached or refuses.
+    """
+    with _sigterm_exits():
+        run = _create(pipeline, name, tags or {})
+        with _until_the_end(run):
+            yield run
+
+
+@contextmanager
+def attach_run(pipeline: Pipeline, run_id: str) -> Iterator[Run]:
+    """Go on with an earlier run, and end it as the block ends.
+
+    A run that this store does not know - the model came with a team mate's DVC cache - is stood in for by a new run
+    that names it in the tag ``sluiceway.restored_from``; later stages find the same stand-in.
+
+    Raises:
+        TrackingError: the store cannot be reached or refuses.
+    """
+    with _sigterm_exits():
+        found = _known(pipeline, run_id) or _tagged(pipeline, "sluiceway.restored_from", run_id)
+        if found is None:
+            run = _create(pipeline, f"restored-{run_id[:8]}", {"sluiceway.restored_from": run_id})
+        else:
+            run = Run(pipeline, found.info.run_id)
+            run.start()
+        with _until_the_end(run):
+            yield run
+
+
+def record_refusal(pipeline: Pipeline, verdict: Verdict, artifacts: Iterable[Path] = ()) -> str:
+    """Leave a FAILED run that says why a gate was closed, for the case that no run was open.
+
+    A gate that is asked again about the same thing writes to the run it left before.
+
+    Args:
+        pipeline: whose gate it is.
+        verdict: of the closed gate.
+        artifacts: files and folders to keep with it, such as the data report.
+
+    Returns:
+        The run's id.
+
+    Raises:
+        TrackingError: the store cannot be reached or refuses.
+    """
+    tag = f"sluiceway.refused.{verdict.gate}"
+    found = _tagged(pipeline, tag, verdict.subject)
+    run = Run(pipeline, found.info.run_id) if found else _create(pipeline, f"refused-{verdict.gate}", {})
+    run.set_tags({tag: verdict.subject, "sluiceway.error": f"the {verdict.gate} gate is closed: {verdict.reason}"})
+    run.log_verdict(verdict)
+    for path in artifacts:
+        run.log_artifact(path)
+    with refusals(pipeline.root, "mark the run FAILED"):
+        client(pipeline.root).set_terminated(run.id, "FAILED")
+    return run.id
+
+
+def _create(pipeline: Pipeline, name: str | None, tags: Mapping[str, str]) -> Run:
+    store, where = client(pipeline.root), experiment(pipeline.root, pipeline.name)
+    source = {"mlflow.source.name": f"sluiceway: {pipeline.name}", "mlflow.source.type": "PROJECT"}
+    with refusals(pipeline.root, "create a run"):
+        made = store.create_run(where, run_name=name, tags={**source, **lineage(pipeline), **tags})
+    run = Run(pipeline, made.info.run_id)
+    run.log_params(pipeline.params.model_dump(mode="json", by_alias=True))
+    return run
+
+
+def _known(pipeline: Pipeline, run_id: str) -> "MlflowRun | None":
+    def ask() -> "MlflowRun | None":
+        try:
+            return client(pipeline.root).get_run(run_id)
+        except Exception as error:
+            if is_missing(error):
+                return None
+            raise
+
+    with refusals(pipeline.root, f"find the run {run_id}"):
+        found = ask()
+    return found if found and found.info.lifecycle_stage == "active" else None
+
+
+def _tagged(pipeline: Pipeline, tag: str, value: str) -> "MlflowRun | None":
+    """Return the newest run of the pipeline whose tag has this value."""
+    where = experiment(pipeline.root, pipeline.name)
+    quoted = value.replace("'", "")
+    with refusals(pipeline.root, "search its runs"):
+        found = client(pipeline.root).search_runs([where], f"tags.`{tag}` = '{quoted}'", max_results=1)
+    return found[0] if found else None
+
+
+@contextmanager
+def _until_the_end(run: Run) -> Iterator[None]:
+    """End the run as the block ends. A refusal of the store never hides the error that ended the block."""
+    try:
+        yield
+    except BaseException as error:
+        try:
+            run.end(error)
+        except TrackingError as refusal:
+            error.add_note(f"Besides, the run's end could not be recorded: {refusal.message}")
+        raise
+    run.end(None)
+
+
+@contextmanager
+def _sigterm_exits() -> Iterator[None]:
+    """Let SIGTERM end the block by an exception, so that the run is marked; whoever handles it already goes first."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+
+    def leave(signum: int, frame: object) -> None:  # noqa: ARG001
+        raise SystemExit(128 + signum)
+
+    signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGTERM) is leave:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,0 +1,169 @@
+"""Carries training curves from the worker's spool to MLflow, in the background, so that training waits for nobody.
+
+MLflow's own asynchronous logging drops data in silence, and its synchronous one blocks while the server is away. Here
+the spool is the truth: what could not be sent stays pending, and at the end the store is asked what it really has.
+"""
+
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from sluiceway.tracking.run import MetricPoint, Run
+from sluiceway.tracking.store import one_line
+
+Points = dict[tuple[str, int], MetricPoint]
+"""Points by metric and step: a later value takes the place of an earlier one."""
+
+
+class Tail:
+    """Reads the lines that were added to a spool since the last look.
+
+    A torn last line is left until it is complete. A spool that was replaced or cut, as a resumed attempt does, is read
+    from its beginning again.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+        self._inode = 0
+
+    def read(self, *, whole: bool = False) -> Iterator[MetricPoint]:
+        """Give the new points.
+
+        Args:
+            whole: whether nobody writes any more, so that a last line without its newline counts if it can be read.
+        """
+        try:
+            file = self._path.open("rb")
+        except FileNotFoundError:
+            return
+        with file:
+            text = self._unread(file)
+        end = len(text) if whole else text.rfind(b"\n") + 1
+        self._offset += end
+        for line in text[:end].splitlines():
+            yield from _points(line)
+
+    def _unread(self, file: BinaryIO) -> bytes:
+        found = os.fstat(file.fileno())
+        if found.st_ino != self._inode or found.st_size < self._offset:
+            self._inode, self._offset = found.st_ino, 0
+        file.seek(self._offset)
+        return file.read()
+
+
+class Shipper:
+    """Sends a spool's points to a run every few seconds. It never raises: training matters more than its curves.
+
+    No step of a metric is sent twice, whatever an attempt repeats and whichever answer gets lost: before the first
+    point of a metric, and after every refusal, the store is asked which steps it has. Of what is not sent yet, the last
+    value of a step wins.
+
+    Args:
+        run: where the points go.
+        spool: a file of JSON lines, ``{"step": 40, "time": 1700000000000, "metrics": {"train/loss": 0.5}}``;
+            it need not exist yet.
+        interval: seconds between two looks at the spool.
+    """
+
+    def __init__(self, run: Run, spool: Path, interval: float = 2.0) -> None:
+        self._run = run
+        self._spool = spool
+        self._interval = interval
+        self._pending: Points = {}
+        self._sent: dict[str, set[int]] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="shipper", daemon=True)
+        self.problem = ""
+        """The last refusal in one line; empty when everything arrived."""
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self, tries: int = 3, patience: float = 60.0) -> list[MetricPoint]:
+        """Compare the whole spool with what the store has, and send what is missing until nothing is.
+
+        Args:
+            tries: how often to send.
+            patience: seconds to wait for a request that is under way.
+
+        Returns:
+            What could not be sent; it stays in the spool.
+        """
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(patience)
+        wanted = self._read(Tail(self._spool), whole=True)
+        left = [point for point in wanted.values() if point.step not in self._sent.get(point.name, ())]
+        if self._thread.is_alive():
+            self.problem = f"a request is unanswered after {patience:g} s"
+            return left
+        for attempt in range(tries):
+            time.sleep(min(self._interval, attempt))
+            try:
+                self._run.log_metrics(self._missing(wanted))
+                left = self._missing(wanted)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the stage goes on
+                self.problem = one_line(error)
+                continue
+            if not left:
+                self.problem = ""
+                break
+        return left
+
+    def _work(self) -> None:
+        tail = Tail(self._spool)
+        while not self._stop.wait(self._interval):
+            self._pending |= self._read(tail)
+            self._send()
+
+    def _read(self, tail: Tail, *, whole: bool = False) -> Points:
+        try:
+            return {(point.name, point.step): point for point in tail.read(whole=whole)}
+        except OSError as error:
+            self.problem = f"the spool cannot be read: {one_line(error)}"
+            return {}
+
+    def _send(self) -> None:
+        """Send what is pending; after a refusal it stays pending, and the store is asked anew what it has."""
+        names = {name for name, _ in self._pending}
+        try:
+            for name in names - self._sent.keys():
+                self._sent[name] = self._run.sent_steps(name)
+            self._run.log_metrics(point for point in self._pending.values() if point.step not in self._sent[point.name])
+        except Exception as error:  # noqa: BLE001 - whatever it is, training goes on
+            self.problem = one_line(error)
+            for name in names:
+                self._sent.pop(name, None)
+            return
+        self.problem = ""
+        for name, step in self._pending:
+            self._sent[name].add(step)
+        self._pending.clear()
+
+    def _missing(self, wanted: Points) -> list[MetricPoint]:
+        """Ask the store which of these points it does not have."""
+        there = {name: self._run.sent_steps(name) for name in {name for name, _ in wanted}}
+        return [point for (name, step), point in wanted.items() if step not in there[name]]
+
+
+def _points(line: bytes) -> Iterator[MetricPoint]:
+    """Read one line; one that was torn by a crash, and one that means nothing, gives no points."""
+    try:
+        document = json.loads(line)
+        step, when, metrics = int(document["step"]), int(document["time"]), dict(document["metrics"])
+        found = [MetricPoint(name, step, float(value), when) for name, value in metrics.items()]
+    except (ValueError, TypeError, KeyError):
+        return
+    yield from found

@@ -1,0 +1,207 @@
+"""Lightning's callback that closes intervals, asks the cost gate, saves checkpoints and keeps the best weights."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+
+from sluiceway.config import PipelineParams
+from sluiceway.errors import GateClosed
+from sluiceway.gates import cost as cost_gate
+from sluiceway.training.collectives import from_first, is_first
+from sluiceway.training.checkpoints import Checkpoint, commit
+from sluiceway.training.job import Job, Places, write_json
+from sluiceway.training.module import Learner
+from sluiceway.training.plan import learning_rate
+from sluiceway.training.recorder import Recorder
+
+
+class Keeper(pl.Callback):
+    """Everything that happens between steps.
+
+    Args:
+        job: what is trained.
+        params: the pipeline's parameters.
+        recorder: figures of the steps.
+        checkpoint: what training goes on from.
+        started: when this worker began, on the monotonic clock.
+    """
+
+    def __init__(
+        self, job: Job, params: PipelineParams, recorder: Recorder, checkpoint: Checkpoint | None, started: float
+    ) -> None:
+        self._job = job
+        self._params = params
+        self._places = Places(Path(job.folder))
+        self._recorder = recorder
+        self._checkpoint = checkpoint
+        self._started = started
+        self._saved = checkpoint.step if checkpoint else 0
+        self._best_of_saved = recorder.best.step
+        self._earlier = sum(_seconds(path) for path in self._places.attempts())
+        self._attempt = self._places.attempt(len(self._places.attempts()) + 1)
+        self._probe: tuple[int, float] | None = None
+        self._judged = False
+        self._paused = 0.0
+        self._pause_began = 0.0
+        self.seconds = {"setup": 0.0, "training": 0.0, "validation": 0.0, "checkpoints": 0.0}
+
+    # Lightning's hooks, in the order in which they come.
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take up the checkpoint."""
+        if self._checkpoint:
+            _learner(pl_module).restore(self._checkpoint.tensors)
+            self._checkpoint = None
+        self.seconds["setup"] = time.monotonic() - self._started
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """After each optimizer step: close the interval, ask the gate, save."""
+        if (batch_idx + 1) % self._params.train.accumulate:
+            return
+        learner = _learner(pl_module)
+        step = learner.step
+        at_boundary = step in self._job.plan.boundaries
+        if step % self._job.plan.log_every == 0 or at_boundary:
+            self._close_interval(learner, step)
+        if not at_boundary:  # else after the validation, so that its result is saved with the weights
+            self._save_if_due(learner, step)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop the training clock."""
+        self._pause_began = time.monotonic()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Keep the weights if they are the best so far, and start the clock again."""
+        learner = _learner(pl_module)
+        if self._recorder.best.stale == 0:
+            self._keep_best(learner)
+        elapsed = time.monotonic() - self._pause_began
+        self._paused += elapsed
+        self.seconds["validation"] += elapsed
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """After each validation: save, and stop when nothing gets better."""
+        learner = _learner(pl_module)
+        self._save_if_due(learner, learner.step)
+        patience = self._params.train.early_stopping
+        if patience and self._recorder.best.stale >= patience:
+            trainer.should_stop = True
+
+    # What they do.
+
+    def finish(self, trainer: pl.Trainer, learner: Learner) -> dict[str, Any]:
+        """Leave the weights and the result."""
+        best = self._recorder.best
+        if self._params.train.keep == "last" or not best.seen:
+            self._write_weights(learner, self._places.weights)
+        elif is_first():
+            self._places.best(best.step).replace(self._places.weights)
+        spent = self._spent()
+        self.seconds["training"] = max(0.0, spent - self._earlier - sum(self.seconds.values()))
+        result = {
+            "steps": learner.step,
+            "best_step": best.step,
+            "best_validation_loss": best.loss,
+            "seconds": spent,
+            "attempts": len(self._places.attempts()),
+            "seconds_of": self.seconds,
+        }
+        if is_first():
+            self._judge(learner.step, 0.0, spent)
+            write_json(self._places.result, result)
+        return result
+
+    def _close_interval(self, learner: Learner, step: int) -> None:
+        rate = learning_rate(step - 1, self._job.plan.steps, self._params.train)
+        figures = self._recorder.flush(step, {"lr": rate})
+        learner.refuse_if_not_finite(figures)
+        spent = self._spent()
+        if is_first():
+            write_json(self._attempt, {"seconds": spent - self._earlier})
+        self._ask_gate(learner, step, spent)
+
+    def _ask_gate(self, learner: Learner, step: int, spent: float) -> None:
+        """Time some steps, predict the rest, and stop with the work saved when it is not worth its price."""
+        limits = self._params.gates.cost
+        done = step - learner.start
+        working = spent - self._paused
+        if self._probe is None:
+            if done >= limits.probe_steps:
+                self._probe = (step, working)
+            return
+        since, at = self._probe
+        if step - since < limits.probe_steps:
+            return
+        self._judge(step, (working - at) / (step - since), spent)
+
+    def _judge(self, step: int, seconds_per_step: float, spent: float) -> None:
+        spending = cost_gate.Spending(
+            devices=self._params.train.workers,
+            spent_seconds=spent,
+            steps_left=self._job.plan.steps - step if seconds_per_step else 0,
+            seconds_per_step=seconds_per_step,
+        )
+        verdict = cost_gate.judge(
+            spending, self._params.gates.cost, pipeline=self._job.pipeline, subject=self._job.subject
+        )
+        if is_first() and (not self._judged or not verdict.open or not seconds_per_step):
+            verdict.write(self._places.verdict)
+        self._judged = True
+        if not verdict.open:
+            raise GateClosed(f"the cost gate is closed: {verdict.reason}", hint=COST_HINT)
+
+    def _save_if_due(self, learner: Learner, step: int) -> None:
+        if step - self._saved < self._job.plan.checkpoint_every or step >= self._job.plan.steps:
+            return
+        began = time.monotonic()
+        tensors = learner.snapshot()
+        if is_first():
+            commit(self._places.checkpoints, Checkpoint(step, tensors, {"best": self._recorder.state()}))
+            self._drop_old_best()
+        self._saved = step
+        self.seconds["checkpoints"] += time.monotonic() - began
+
+    def _drop_old_best(self) -> None:
+        """Drop best weights that neither the newest checkpoint nor the one before it speaks of."""
+        current = self._recorder.best.step
+        spoken_of = {self._places.best(current), self._places.best(self._best_of_saved)}
+        for path in self._places.folder.glob("best-*.safetensors"):
+            if path not in spoken_of:
+                path.unlink()
+        self._best_of_saved = current
+
+    def _keep_best(self, learner: Learner) -> None:
+        self._write_weights(learner, self._places.best(self._recorder.best.step))
+
+    def _write_weights(self, learner: Learner, path: Path) -> None:
+        from safetensors.torch import save_file
+
+        weights = learner.weights()
+        if is_first():
+            draft = path.with_name(f".{path.name}")
+            save_file({name: tensor.contiguous() for name, tensor in weights.items()}, draft)
+            draft.replace(path)
+
+    def _spent(self) -> float:
+        """Seconds of all attempts, by rank 0's clock, so that all workers decide alike."""
+        return from_first(self._earlier + time.monotonic() - self._started)
+
+
+COST_HINT = (
+    "raise gates.cost.max_hours or gates.cost.max_cost, or make the training smaller (train.epochs, model); "
+    "`dvc repro` goes on from the last checkpoint"
+)
+
+
+def _learner(module: pl.LightningModule) -> Learner:
+    assert isinstance(module, Learner)  # noqa: S101 - we made it
+    return module
+
+
+def _seconds(path: Path) -> float:
+    return float(json.loads(path.read_text(encoding="utf-8"))["seconds"])

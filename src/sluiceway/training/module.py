@@ -1,0 +1,167 @@
+"""The one LightningModule: any use case's network, losses and augmentation, trained step by step.
+
+What happens at step s depends on (seed, s) and the weights alone. The learning rate is computed from s, dropout is
+seeded by (seed, s, rank), and the loaders read at s; so a checkpoint needs the weights, the optimizer and s.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_state_dict,
+    set_state_dict,
+)
+
+from sluiceway.config import Section, Train
+from sluiceway.data.loader import DRAWS, WEIGHT
+from sluiceway.data.order import mix
+from sluiceway.errors import NotFinite
+from sluiceway.training.collectives import summed
+from sluiceway.training.plan import Plan, learning_rate
+
+if TYPE_CHECKING:
+    from sluiceway.training.recorder import Recorder
+    from sluiceway.usecases.base import UseCase
+
+_WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
+
+
+class Learner(pl.LightningModule):
+    """Trains a use case's network.
+
+    Args:
+        model: the network.
+        usecase: gives losses and augmentation.
+        objective: the use case's own section of the parameters.
+        train: how to train.
+        plan: the steps.
+        recorder: takes the figures of each step.
+        start: optimizer steps done by earlier attempts.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        usecase: "UseCase",
+        objective: Section,
+        train: Train,
+        plan: Plan,
+        recorder: "Recorder",
+        start: int,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.plan = plan
+        self.start = start
+        self._usecase = usecase
+        self._objective = objective
+        self._train = train
+        self._recorder = recorder
+        self._sums: dict[str, Tensor] = {}
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps done, earlier attempts included."""
+        return self.start + int(self.trainer.global_step)
+
+    def span(self) -> tuple[int, int]:
+        """Return (step to start at, step to stop before) of the segment that begins now."""
+        return self.step, self.plan.segment_end(self.step)
+
+    def on_train_batch_start(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Set the learning rate of the coming step."""
+        rate = learning_rate(self.step, self.plan.steps, self._train)
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = rate
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        """Return the mean loss of a micro-batch."""
+        torch.manual_seed(mix(self._train.seed, self.step, self.global_rank, batch_idx % self._train.accumulate))
+        dice = batch.pop(DRAWS, None)
+        items: Mapping[str, Tensor] = batch
+        if dice is not None:
+            items = self._usecase.augment(batch, dice, self._objective)
+        figures = {name: each.mean() for name, each in self._usecase.losses(self.model, items, self._objective).items()}
+        self._recorder.add({name: figure.detach() for name, figure in figures.items()})
+        return figures["loss"]
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the sums of the last validation."""
+        self._sums = {}
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Add up each figure over the items that count."""
+        weight = batch.pop(WEIGHT)
+        figures = self._usecase.losses(self.model, batch, self._objective)
+        for name, each in (*figures.items(), ("items", torch.ones_like(weight))):
+            total = (each.detach().float() * weight).sum(dtype=torch.float64)
+            self._sums[name] = self._sums.get(name, torch.zeros_like(total)) + total
+
+    def on_validation_epoch_end(self) -> None:
+        """Hand the means over the whole split, all workers together, to the recorder."""
+        sums = {name: float(summed(total)) for name, total in self._sums.items()}
+        items = sums.pop("items")
+        self._recorder.validated(self.step, {name: total / items for name, total in sums.items()})
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Make the optimizer; biases, norms and other vectors are not decayed."""
+        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        groups: list[dict[str, Any]] = [
+            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": self._train.weight_decay},
+            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        groups = [group for group in groups if group["params"]]
+        settings = self._train
+        if settings.optimizer == "sgd":
+            return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, nesterov=settings.momentum > 0)
+        return torch.optim.AdamW(groups, lr=settings.lr, betas=(settings.momentum, settings.beta2))
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return the whole network as named tensors on the CPU; every worker must ask for it."""
+        return get_model_state_dict(self.model, options=_WHOLE)  # type: ignore[return-value]
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """Return the whole model and optimizer as named tensors on the CPU; every worker must ask for it."""
+        model, optimizer = get_state_dict(self.model, self.trainer.optimizers[0], options=_WHOLE)
+        tensors = {f"model.{name}": value for name, value in model.items()}
+        for parameter, state in optimizer["state"].items():
+            tensors |= {f"optimizer.{parameter}.{key}": value for key, value in state.items() if value is not None}
+        return tensors
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take up a snapshot, whatever the number of workers that made it."""
+        optimizer = self.trainer.optimizers[0]
+        _, fresh = get_state_dict(self.model, optimizer, options=_WHOLE)
+        model = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
+        state: dict[str, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            if name.startswith("optimizer."):
+                parameter, _, key = name.removeprefix("optimizer.").rpartition(".")
+                state.setdefault(parameter, {})[key] = value
+        set_state_dict(
+            self.model,
+            optimizer,
+            model_state_dict=model,
+            optim_state_dict={"state": state, "param_groups": fresh["param_groups"]},
+            options=_WHOLE,
+        )
+
+    def refuse_if_not_finite(self, figures: Mapping[str, float]) -> None:
+        """Stop before weights that are no numbers reach a checkpoint.
+
+        Raises:
+            NotFinite: a figure is NaN or infinite.
+        """
+        for name, figure in figures.items():
+            if figure != figure or figure in (float("inf"), float("-inf")):
+                rate = learning_rate(max(0, self.step - 1), self.plan.steps, self._train)
+                raise NotFinite(
+                    f"{name} became {figure} by step {self.step}, at a learning rate of {rate:.3g}",
+                    hint=f"lower train.lr (now {self._train.lr:g}) or train.clip_norm, or lengthen train.warmup",
+                )
+

@@ -1,0 +1,102 @@
+"""What a training will do, decided before anything heavy is imported: pure arithmetic on the parameters.
+
+Steps count from 0; "after step s" means that s optimizer steps are done.
+"""
+
+import math
+from dataclasses import dataclass
+
+from sluiceway.config import Train
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The steps of one training."""
+
+    examples: int
+    """Items of the training split."""
+    steps: int
+    """Optimizer steps in all."""
+    boundaries: tuple[int, ...]
+    """After which steps the model is validated; the last one is ``steps``."""
+    log_every: int
+    checkpoint_every: int
+    """A multiple of ``log_every``, so that the training curve does not depend on where a run was interrupted."""
+
+    def segment_end(self, step: int) -> int:
+        """Return the first boundary after ``step``."""
+        return next(boundary for boundary in self.boundaries if boundary > step)
+
+    def segments_after(self, step: int) -> int:
+        """Return how many validations are still to come after ``step``."""
+        return sum(boundary > step for boundary in self.boundaries)
+
+    def epoch(self, step: int, global_batch: int) -> float:
+        """Return the passes over the training split that are done after ``step``."""
+        return step * global_batch / self.examples
+
+
+def plan(train: Train, examples: int) -> Plan:
+    """Plan a training over ``examples`` items."""
+    per_epoch = examples / train.global_batch
+    steps = max(1, round(train.epochs * per_epoch))
+    interval = max(1, round(train.validate_every * per_epoch))
+    boundaries = (*range(interval, steps, interval), steps)
+    log_every = min(train.log_every, steps)
+    checkpoint_every = log_every * math.ceil(train.checkpoint_every / log_every)
+    return Plan(examples, steps, boundaries, log_every, checkpoint_every)
+
+
+def learning_rate(step: int, steps: int, train: Train) -> float:
+    """Return the learning rate of the optimizer step that follows ``step``: warm-up, then the schedule.
+
+    A function of the step, not an object with a state: there is nothing to save and nothing to get out of step.
+    """
+    warmup = max(1, round(train.warmup * steps)) if train.warmup else 0
+    if step < warmup:
+        return train.lr * (step + 1) / warmup
+    left = max(1, steps - warmup)
+    progress = min(1.0, (step - warmup) / left)
+    match train.schedule:
+        case "constant":
+            share = 1.0
+        case "linear":
+            share = 1.0 - progress
+        case "cosine":
+            share = (1 + math.cos(math.pi * progress)) / 2
+    return train.lr * (train.final_lr + (1 - train.final_lr) * share)
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """What a training runs on."""
+
+    accelerator: str
+    """``gpu`` or ``cpu``."""
+    backend: str
+    """Of ``torch.distributed``: ``nccl`` or ``gloo``."""
+    precision: str
+    """In Lightning's words: ``32-true``, ``bf16-mixed``, ``16-mixed``."""
+    strategy: str
+    """``single``, ``ddp`` or ``fsdp``."""
+
+
+_PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}
+
+
+def choose_hardware(train: Train, *, gpus: int, gpu_has_bfloat16: bool) -> Hardware:
+    """Choose by what is there; whatever the parameters name is taken as it is.
+
+    bfloat16 on a CPU is slower than float32 on most of them, so ``auto`` never takes it there.
+    """
+    use_gpu = train.accelerator == "gpu" or (train.accelerator == "auto" and gpus >= train.workers)
+    precision = train.precision
+    if precision == "auto":
+        precision = "bfloat16" if use_gpu and gpu_has_bfloat16 else "float32"
+    strategy = "ddp" if train.strategy == "auto" else train.strategy
+    return Hardware(
+        accelerator="gpu" if use_gpu else "cpu",
+        backend="nccl" if use_gpu else "gloo",
+        precision=_PRECISIONS[precision],
+        strategy="single" if train.workers == 1 and strategy == "ddp" else strategy,
+    )

@@ -1,0 +1,61 @@
+"""Turns a pipeline into a job: which steps, on what, and under which key its checkpoints are kept."""
+
+import os
+from pathlib import Path
+
+import sluiceway
+from sluiceway.config import Train
+from sluiceway.data.shards import ShardedSplit, digest
+from sluiceway.errors import DataError
+from sluiceway.training.driver import visible_gpus
+from sluiceway.training.job import Job, digest_of_code, fingerprint
+from sluiceway.training.plan import choose_hardware, plan
+from sluiceway.usecases.pipeline import Pipeline
+
+_FREE = frozenset({"workers", "cpus_per_worker", "loader_processes", "checkpoint_every", "log_every", "accumulate"})
+"""Options that may change between a training and its continuation: they change no result."""
+
+_CODE = ("training", "models", "data/loader.py", "data/order.py", "data/shards.py", "usecases/base.py")
+
+
+def prepare(pipeline: Pipeline) -> Job:
+    """Plan a training and choose what it runs on.
+
+    Raises:
+        DataError: the training or the validation split is empty.
+    """
+    params = pipeline.params
+    sizes = {name: len(ShardedSplit(pipeline.shards, name)) for name in ("train", "validation")}
+    for name, size in sizes.items():
+        if not size:
+            raise DataError(f"the {name} split has no items", hint="give more data, or other shares in data.split")
+    gpus, bfloat16 = visible_gpus()
+    subject = _subject(pipeline)
+    return Job(
+        pipeline=pipeline.name,
+        root=str(pipeline.root),
+        params=params.model_dump(mode="json", by_alias=True),
+        shards=str(pipeline.shards),
+        folder=str(pipeline.state / "training" / subject),
+        subject=subject,
+        workers=params.train.workers,
+        threads=_threads(params.train),
+        plan=plan(params.train, sizes["train"]),
+        hardware=choose_hardware(params.train, gpus=gpus, gpu_has_bfloat16=bfloat16),
+    )
+
+
+def _subject(pipeline: Pipeline) -> str:
+    """Digest of what decides the result: data, parameters and code. Another one never takes up the checkpoints."""
+    params = pipeline.params
+    package = Path(sluiceway.__file__).parent
+    code = [path for path in (*(package / name for name in _CODE), pipeline.root / pipeline.code) if path.exists()]
+    train = params.train.model_dump(mode="json", exclude=set(_FREE))
+    sections = [section.model_dump(mode="json") for section in (params.model, params.objective)]
+    return fingerprint([digest(pipeline.shards), params.usecase, train, *sections, digest_of_code(code)])
+
+
+def _threads(train: Train) -> int:
+    if train.cpus_per_worker:
+        return train.cpus_per_worker
+    return max(1, (os.cpu_count() or 1) // train.workers)

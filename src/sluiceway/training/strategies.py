@@ -1,0 +1,56 @@
+"""How workers work together: Lightning's strategies, placed where Ray says."""
+
+from typing import Any
+
+import torch
+from pytorch_lightning.strategies import ModelParallelStrategy
+from ray.train.lightning import RayDDPStrategy, RayLightningEnvironment
+from ray.train.torch import get_device
+from torch import nn
+
+from sluiceway.training.plan import Hardware
+
+
+class Sharded(ModelParallelStrategy):
+    """FSDP2: parameters, gradients and optimizer state are shared out over the workers."""
+
+    @property
+    def root_device(self) -> torch.device:
+        """The device Ray gave to this worker."""
+        return get_device()  # type: ignore[no-any-return]
+
+    @property
+    def distributed_sampler_kwargs(self) -> dict[str, Any]:
+        """Which rank reads: unused, since the order of examples is ours."""
+        return {"num_replicas": self.world_size, "rank": self.global_rank}
+
+
+def strategy(hardware: Hardware) -> Any:
+    """Return Lightning's strategy object for the chosen hardware."""
+    match hardware.strategy:
+        case "single":
+            return "auto"
+        case "ddp":
+            return RayDDPStrategy()
+        case _:
+            return Sharded(data_parallel_size="auto", tensor_parallel_size=1)
+
+
+def environment(world: int) -> list[Any]:
+    """Return the plugins that let Lightning ask Ray for ranks; nothing is needed alone."""
+    return [RayLightningEnvironment()] if world > 1 else []
+
+
+def shard(model: nn.Module, mesh: Any) -> None:
+    """Share out a network's parameters, block by block, so that a block is whole only while it computes.
+
+    Blocks are the elements of ``nn.ModuleList`` and ``nn.Sequential``: what deep networks repeat.
+    """
+    from torch.distributed.fsdp import fully_shard
+
+    blocks = [child for each in model.modules() if isinstance(each, nn.ModuleList | nn.Sequential) for child in each]
+    for block in blocks:
+        if any(True for _ in block.parameters()):
+            fully_shard(block, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+

@@ -1,0 +1,124 @@
+"""What each Ray Train worker runs: read the job, go on from the newest checkpoint, train, leave the result.
+
+Only rank 0 writes. Workers know neither DVC nor MLflow: their words are files in the job's folder.
+"""
+
+import logging
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sluiceway.config import PipelineParams, parse
+from sluiceway.training.job import Job, Places
+
+if TYPE_CHECKING:
+    from sluiceway.training.checkpoints import Checkpoint
+
+
+def train_worker(packed: dict[str, Any]) -> dict[str, Any]:
+    """Train as one worker of a job.
+
+    Args:
+        packed: a :class:`Job`, packed.
+
+    Returns:
+        The result: steps, seconds, best validation loss. The same on all ranks.
+    """
+    started = time.monotonic()
+    job = Job.unpacked(packed)
+    import pytorch_lightning as pl
+    import torch
+    from ray import train as ray_train
+
+    from sluiceway.data.loader import EvaluationStream, Share, TrainingStream, loader
+    from sluiceway.data.shards import ShardedSplit, read_encoding
+    from sluiceway.training.keeper import Keeper
+    from sluiceway.training.module import Learner
+    from sluiceway.training.recorder import Best, Recorder
+    from sluiceway.training.spool import Spool
+    from sluiceway.training.strategies import environment, strategy
+    from sluiceway.usecases import find
+
+    _be_quiet()  # after the imports, which set their loggers' levels
+    torch.set_num_threads(job.threads)
+    context = ray_train.get_context()
+    share = Share(rank=context.get_world_rank(), world=context.get_world_size())
+    usecase = find(job.params["usecase"], Path(job.root))
+    params: PipelineParams = parse(usecase.params, job.params, Path("pipelines") / job.pipeline / "params.yaml")
+    train, places, shards = params.train, Places(Path(job.folder)), Path(job.shards)
+
+    checkpoint = _newest_for_all(places)
+    start = checkpoint.step if checkpoint else 0
+
+    pl.seed_everything(train.seed, verbose=False)
+    network = usecase.build(params.model, read_encoding(shards))
+    spool = Spool(places.metrics, start) if share.rank == 0 else None
+    recorder = Recorder(spool, Best(**checkpoint.state["best"]) if checkpoint else Best())
+    learner = Learner(network, usecase, params.objective, train, job.plan, recorder, start)
+    keeper = Keeper(job, params, recorder, checkpoint, started)
+    training = TrainingStream(
+        ShardedSplit(shards, "train"),
+        seed=train.seed,
+        global_batch=train.global_batch,
+        accumulate=train.accumulate,
+        share=share,
+        draws_per_item=usecase.draws,
+        span=learner.span,
+    )
+    validation = EvaluationStream(ShardedSplit(shards, "validation"), params.evaluate.batch, share)
+    trainer = pl.Trainer(
+        accelerator=job.hardware.accelerator,
+        devices=1 if share.world == 1 else "auto",
+        strategy=strategy(job.hardware),
+        plugins=environment(share.world),
+        precision=job.hardware.precision,  # type: ignore[arg-type]
+        max_epochs=max(1, job.plan.segments_after(start)),
+        accumulate_grad_batches=train.accumulate,
+        gradient_clip_val=train.clip_norm,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        callbacks=[keeper],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=job.folder,
+    )
+    if train.compile:
+        learner.model.compile()
+    _fit(trainer, learner, loader(training, train.loader_processes), loader(validation))
+    result = keeper.finish(trainer, learner)
+    if spool:
+        spool.close()
+    return result
+
+
+def _fit(trainer: Any, learner: Any, training: Any, validation: Any) -> None:
+    """Run the trainer; Lightning turns Ctrl-C into ``exit(1)``, this turns it back."""
+    try:
+        trainer.fit(learner, training, validation)
+    except SystemExit:
+        raise KeyboardInterrupt from None
+
+
+def _newest_for_all(places: Places) -> "Checkpoint | None":
+    """Let every worker go on from the checkpoint that rank 0 chose."""
+    from sluiceway.training.checkpoints import newest
+    from sluiceway.training.collectives import from_first, is_first
+
+    checkpoint, faults = newest(places.checkpoints) if is_first() else (None, [])
+    for fault in faults:
+        print(fault, file=sys.stderr, flush=True)  # noqa: T201 - a worker has no other voice
+    step = from_first(checkpoint.step if checkpoint else -1)
+    if step >= 0 and not is_first():
+        checkpoint, _ = newest(places.checkpoints)
+    return checkpoint
+
+
+def _be_quiet() -> None:
+    """Silence what libraries say to nobody in particular; errors still raise."""
+    warnings.filterwarnings("ignore", module=r"pytorch_lightning|lightning|torch|ray")
+    for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric", "torch.distributed", "ray"):
+        logging.getLogger(name).setLevel(logging.ERROR)

@@ -1,0 +1,187 @@
+"""What a use case is: one value, with the functions and defaults that differ from one kind of learning to another.
+
+Everything else - splits, gates, shards, training, evaluation, tracking - is written once and asks no use case's name.
+A use case may be a module of yours: put its import path into ``params.yaml`` (``usecase: my_package.task:USECASE``).
+Heavy libraries are imported inside the functions, so that a stage loads only what it runs.
+
+Legend of shapes: B items of a batch, K random draws per item; the rest is each use case's own.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from sluiceway.config import DataParams, ModelParams, PipelineParams, Section, params_type
+from sluiceway.data.shards import Arrays
+from sluiceway.data.table import Example, MeasureKind, Measures, SplitName
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Encoding = dict[str, Any]
+"""What ``fit`` learned from the training split - classes, statistics, a vocabulary - as plain JSON."""
+
+Batch = Mapping[str, "Tensor"]
+"""Fields of the shards as tensors [B, ...]."""
+
+Outcomes = dict[str, npt.NDArray[Any]]
+"""What a learner answered: one row per test item, in columns [N, ...] that the use case's metrics understand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """An accepted example with its content."""
+
+    example: Example
+    payload: bytes
+    row: int
+    """Its row in ``examples.parquet``."""
+
+
+Reader = Callable[[SplitName], Iterator[Loaded]]
+"""Reads the accepted examples of one split, in the order of the table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What training reads: one example, or a window over several."""
+
+    row: int
+    """Row in ``examples.parquet`` of the example it comes from, or begins in."""
+    arrays: Arrays
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A figure of merit on the outcomes of any learner."""
+
+    name: str
+    title: str
+    """For people, with its unit."""
+    higher_is_better: bool
+    compute: Callable[[Outcomes], float]
+    percent: bool = False
+    """Whether people read it as a percentage."""
+
+    def better(self, one: float, other: float) -> bool:
+        """Whether ``one`` is better than ``other``."""
+        return one > other if self.higher_is_better else one < other
+
+    def text(self, value: float) -> str:
+        """Write a value as people read it."""
+        return f"{100 * value:.2f} %" if self.percent else f"{value:.4g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A part of the evaluation report."""
+
+    title: str
+    caption: str
+    html: str
+    """Escaped by whoever wrote it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a use case may use to show its results."""
+
+    model: "nn.Module"
+    encoding: Encoding
+    outcomes: Outcomes
+    """Of the model, on the test split; ``row`` names the example of each."""
+    load: Callable[[int], bytes]
+    """Content of the example in the given row of the example table."""
+
+
+ColumnKind = Literal["binary", "string", "double", "long", "boolean"]
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """How a registered model is asked."""
+
+    inputs: Mapping[str, ColumnKind]
+    """Columns of a request."""
+    outputs: Mapping[str, ColumnKind]
+    """Columns of the answer."""
+    params: Mapping[str, float | int | str]
+    """Parameters of a request with their defaults."""
+    example: Callable[[Sequence[bytes]], list[dict[str, Any]]]
+    """Make request rows from the contents of some examples."""
+    answer: Callable[["nn.Module", Encoding, list[dict[str, Any]], Mapping[str, Any]], list[dict[str, Any]]]
+    """Answer request rows: (model, encoding, rows, params)."""
+    packages: tuple[str, ...] = ()
+    """Python packages, by the name pip knows, that ``answer`` imports beside NumPy and PyTorch."""
+
+
+@dataclass(frozen=True)
+class UseCase:
+    """A kind of learning."""
+
+    name: str
+    summary: str
+    """One line for ``sluiceway usecases``."""
+
+    # Raw data to the example table.
+    target: Literal["class", "number", "text", "none"]
+    """What the ``target`` column holds: decides which checks of the data gate apply."""
+    data: type[DataParams]
+    read: Callable[[Path, Any], Iterator[Example]]
+    """List the examples of a raw folder: (folder, data section). Contents are not read."""
+    measures: Mapping[str, MeasureKind]
+    """Columns that ``measure`` fills."""
+    measure: Callable[[bytes, Any], Measures]
+    """Measure one example's content: (content, data section). Raises ``BadExample`` when nothing can be learned of it."""
+    expectations: Callable[[], list[dict[str, Any]]]
+    """Default expectations on the example table, in Great Expectations' own form."""
+
+    # The example table to shards.
+    encode_params: type[Section]
+    fit: Callable[[Iterable[Loaded], Any], Encoding]
+    """Learn the encoding from the training split alone: (its examples, encode section)."""
+    encode: Callable[[Iterable[Loaded], Encoding, SplitName], Iterator[Item]]
+    """Turn examples into items whose arrays have one shape and type per field."""
+
+    # Shards to a model.
+    models: tuple[type[ModelParams], ...]
+    """Architectures; the first is the default."""
+    build: Callable[[Any, Encoding], "nn.Module"]
+    """Make the untrained network: (model section, encoding)."""
+    objective: type[Section]
+    losses: Callable[["nn.Module", Batch, Any], dict[str, "Tensor"]]
+    """Per-item figures [B] of a batch: ``loss``, which is minimised, and any others to plot. (model, batch, objective)."""
+    draws: int
+    """Random numbers per item that ``augment`` uses."""
+    augment: Callable[[Batch, "Tensor", Any], Batch]
+    """Change training items by chance: (batch, uniform draws [B, K], objective)."""
+
+    # A model to its scores.
+    predict: Callable[["nn.Module", Batch, Encoding], Outcomes]
+    """Answer one batch."""
+    metrics: tuple[Metric, ...]
+    """The first one decides."""
+    baselines: Callable[[Reader, Any, Encoding], Mapping[str, Outcomes]]
+    """Outcomes on the test split of simpler learners, by name, trivial ones included: (reader, data section, encoding)."""
+    show: Callable[[Evidence], list[Panel]]
+    """Pictures, samples and tables for the evaluation report."""
+    serving: Serving
+
+    @property
+    def params(self) -> type[PipelineParams]:
+        """The full type of ``pipelines/<name>/params.yaml``."""
+        return params_type(self.data, self.encode_params, self.models, self.objective)
+
+
+def no_augmentation(batch: Batch, draws: "Tensor", objective: Section) -> Batch:
+    """Leave the batch as it is."""
+    return batch
+
+
+def stack_outcomes(parts: Sequence[Outcomes]) -> Outcomes:
+    """Join the outcomes of several batches."""
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

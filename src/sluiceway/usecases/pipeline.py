@@ -1,0 +1,104 @@
+"""A pipeline: a folder below ``pipelines/``, read, checked and joined with its use case."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+from sluiceway.config import PipelineParams, ProjectParams, parse, read_yaml
+from sluiceway.errors import ConfigError, NotAProject, unknown
+from sluiceway.usecases import find
+from sluiceway.usecases.base import UseCase
+
+STATE = ".sluiceway"
+_DVC_EXPERIMENTS = (".dvc", "tmp", "exps")
+
+
+def project_params(root: Path) -> ProjectParams:
+    """Read the project's list of pipelines.
+
+    Raises:
+        NotAProject: the folder has no ``params.yaml``.
+        ConfigError: it has faults.
+    """
+    path = root / "params.yaml"
+    if not path.exists():
+        raise NotAProject(f"{root} has no params.yaml", hint="run sluiceway in the root folder of a project")
+    return parse(ProjectParams, read_yaml(path), path.relative_to(root))
+
+
+def home(root: Path) -> Path:
+    """Return the folder that outlives experiments: the root, unless DVC runs a copy of it (``dvc exp run --temp``)."""
+    parts = root.parts
+    for start in range(len(parts) - len(_DVC_EXPERIMENTS)):
+        if parts[start : start + len(_DVC_EXPERIMENTS)] == _DVC_EXPERIMENTS:
+            return Path(*parts[:start])
+    return root
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A pipeline's name, parameters, use case and places."""
+
+    root: Path
+    name: str
+    code: str
+    """File or folder that holds the use case."""
+    params: PipelineParams
+    usecase: UseCase
+
+    @classmethod
+    def load(cls, name: str, root: Path) -> Self:
+        """Read ``pipelines/<name>/params.yaml``.
+
+        Raises:
+            UnknownName: the project does not list the pipeline.
+            ConfigError: its parameters have faults, all of which are named.
+        """
+        project = project_params(root)
+        if name not in project.pipelines:
+            raise unknown("pipeline", name, project.pipelines)
+        path = root / "pipelines" / name / "params.yaml"
+        where = path.relative_to(root)
+        document = read_yaml(path)
+        chosen = document.get("usecase")
+        if not isinstance(chosen, str):
+            raise ConfigError(f"{where}: usecase is missing", hint="`sluiceway usecases` lists the built-in ones")
+        usecase = find(chosen, root)
+        params = parse(usecase.params, document, where)
+        return cls(root=root, name=name, code=project.pipelines[name].code, params=params, usecase=usecase)
+
+    @property
+    def expectations(self) -> Path:
+        """The Great Expectations suite."""
+        return self.root / "pipelines" / self.name / "expectations.json"
+
+    @property
+    def raw(self) -> Path:
+        """The raw data, as its owner left it."""
+        return self.root / "data" / "raw" / self.name
+
+    @property
+    def validated(self) -> Path:
+        """The example table, the quarantine and the data gate's verdict."""
+        return self.root / "data" / "validated" / self.name
+
+    @property
+    def shards(self) -> Path:
+        """What training reads."""
+        return self.root / "data" / "shards" / self.name
+
+    @property
+    def model(self) -> Path:
+        """The trained model."""
+        return self.root / "models" / self.name
+
+    @property
+    def reports(self) -> Path:
+        """Reports of all stages."""
+        return self.root / "reports" / self.name
+
+    @cached_property
+    def state(self) -> Path:
+        """What is neither data nor result: checkpoints, locks, timings. Not DVC's and not git's."""
+        return home(self.root) / STATE / self.name

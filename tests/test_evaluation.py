@@ -1,0 +1,751 @@
+"""Scores, calibration, slices, profile, figures and pages: against references, as properties, with faults put in."""
+
+import json
+import math
+import re
+import time
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sluiceway.data.profile import profile
+from sluiceway.data.table import schema
+from sluiceway.errors import DataError
+from sluiceway.evaluation import plots, text
+from sluiceway.evaluation.axes import Scale
+from sluiceway.evaluation.calibration import calibrate
+from sluiceway.evaluation.confusion import confuse
+from sluiceway.evaluation.distributions import distribution_figure
+from sluiceway.evaluation.report import Evaluation, data_page, evaluation_page
+from sluiceway.evaluation.scores import Score, paired_difference, resampled_rows, score, wilson
+from sluiceway.evaluation.slices import slices
+from sluiceway.gates.verdict import Check, Override, Severity, Verdict
+from sluiceway.usecases.base import Metric, Panel
+
+ACCURACY = Metric("accuracy", "Accuracy", True, lambda o: float(o["correct"].mean()), percent=True)
+LOSS = Metric("loss", "Loss, nats", False, lambda o: float(o["loss"].mean()))
+HOSTILE = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>"
+
+
+def answers(count, share, seed=0):
+    """Make outcomes of which exactly a share is right."""
+    correct = np.arange(count) < round(share * count)
+    np.random.default_rng(seed).shuffle(correct)
+    return {"row": np.arange(count), "correct": correct}
+
+
+# Scores
+
+
+@pytest.mark.parametrize(("count", "share"), [(1000, 0.5), (1000, 0.9), (400, 0.7), (2000, 0.98)])
+def test_accuracy_interval_is_near_wilsons(count, share):
+    found = score(answers(count, share), [ACCURACY], 4000, seed=1)["accuracy"]
+    expected = wilson(share * count, count)
+    assert found.value == pytest.approx(share)
+    width = expected.high - expected.low
+    assert found.low == pytest.approx(expected.low, abs=0.12 * width)
+    assert found.high == pytest.approx(expected.high, abs=0.12 * width)
+
+
+@pytest.mark.parametrize(("right", "count"), [(0, 7), (7, 7), (3, 10), (985, 1000)])
+def test_wilson_agrees_with_scipy(right, count):
+    from scipy.stats import binomtest
+
+    reference = binomtest(right, count).proportion_ci(method="wilson")
+    found = wilson(right, count)
+    assert (found.low, found.high) == pytest.approx((reference.low, reference.high), abs=1e-12)
+
+
+def test_interval_agrees_with_scipy_bootstrap():
+    from scipy.stats import bootstrap
+
+    loss = np.random.default_rng(3).gamma(2.0, size=300)
+    found = score({"loss": loss}, [LOSS], 6000, seed=5)["loss"]
+    reference = bootstrap((loss,), np.mean, n_resamples=6000, method="percentile", rng=7).confidence_interval
+    width = reference.high - reference.low
+    assert found.low == pytest.approx(reference.low, abs=0.05 * width)
+    assert found.high == pytest.approx(reference.high, abs=0.05 * width)
+
+
+def test_interval_covers_the_truth_in_about_19_of_20_test_splits():
+    random = np.random.default_rng(11)
+    scores = [
+        score({"loss": random.normal(3.0, 2.0, size=80)}, [LOSS], 400, seed=number)["loss"] for number in range(300)
+    ]
+    covered = np.mean([each.low <= 3.0 <= each.high for each in scores])
+    assert 0.90 <= covered <= 0.98
+
+
+def test_interval_of_grouped_items_covers_the_truth_only_when_groups_are_resampled():
+    random = np.random.default_rng(12)
+    covered = {"groups": 0, "rows": 0}
+    for number in range(150):
+        groups = np.repeat(np.arange(40), 6)
+        loss = random.normal(size=40)[groups] + random.normal(scale=0.3, size=240)
+        for kind, column in (("groups", groups), ("rows", np.arange(240))):
+            found = score({"loss": loss}, [LOSS], 300, seed=number, groups=column)["loss"]
+            covered[kind] += found.low <= 0.0 <= found.high
+    assert covered["groups"] / 150 >= 0.88
+    assert covered["rows"] / 150 <= 0.75
+
+
+def test_groups_of_equal_items_are_as_good_as_one_item_each():
+    loss = np.random.default_rng(2).normal(size=50)
+    single = score({"loss": loss}, [LOSS], 200, seed=4)
+    repeated = {"loss": np.repeat(loss, 7), "group": np.repeat([f"g{number}" for number in range(50)], 7)}
+    shuffled = np.random.default_rng(0).permutation(350)
+    # Groups are numbered as they appear, so only the order of the draws can differ: keep it, and shuffle within groups.
+    shuffled = shuffled[np.argsort(shuffled // 7, kind="stable")]
+    found = score({name: column[shuffled] for name, column in repeated.items()}, [LOSS], 200, seed=4)
+    assert found["loss"].low == pytest.approx(single["loss"].low)
+    assert found["loss"].high == pytest.approx(single["loss"].high)
+
+
+@given(groups=st.lists(st.sampled_from(["a", "b", "c", "", None]), min_size=2, max_size=30))
+def test_a_resample_holds_whole_groups(groups):
+    column = np.asarray(groups, dtype=object)
+    units = {row: value or f"alone {row}" for row, value in enumerate(groups)}
+    sizes = {unit: list(units.values()).count(unit) for unit in units.values()}
+    resamples = list(resampled_rows({"x": np.zeros(len(groups))}, 5, seed=0, groups=column))
+    assert len(resamples) == (5 if len(sizes) > 1 else 0)
+    for rows in resamples:
+        drawn = [units[row] for row in rows.tolist()]
+        times = {unit: [rows.tolist().count(row) for row in units if units[row] == unit] for unit in set(drawn)}
+        assert all(len(set(counts)) == 1 for counts in times.values())
+        assert sum(counts[0] for counts in times.values()) == len(sizes)
+
+
+def test_scores_are_the_same_for_the_same_seed_and_differ_for_another():
+    outcomes = answers(200, 0.8)
+    assert score(outcomes, [ACCURACY], 300, seed=1) == score(outcomes, [ACCURACY], 300, seed=1)
+    assert score(outcomes, [ACCURACY], 300, seed=1) != score(outcomes, [ACCURACY], 300, seed=2)
+
+
+def test_a_single_item_or_group_has_no_interval():
+    alone = score({"loss": np.array([2.0])}, [LOSS], 100, seed=0)["loss"]
+    one_group = score({"loss": np.arange(5.0), "group": np.array(["a"] * 5)}, [LOSS], 100, seed=0)["loss"]
+    assert (alone.value, one_group.value) == (2.0, 2.0)
+    assert not alone.known
+    assert not one_group.known
+    assert alone.document() == {"value": 2.0, "low": None, "high": None}
+
+
+def test_a_constant_metric_has_an_interval_of_no_width():
+    assert score(answers(50, 1.0), [ACCURACY], 100, seed=0)["accuracy"] == Score(1.0, 1.0, 1.0)
+
+
+def test_an_undefined_metric_has_no_interval():
+    def recall_of_rare_class(outcomes):
+        return float(outcomes["correct"][outcomes["rare"]].mean()) if outcomes["rare"].any() else math.nan
+
+    recall = Metric("recall", "Recall", True, recall_of_rare_class)
+    outcomes = {"correct": np.ones(100, bool), "rare": np.arange(100) < 1}
+    found = score(outcomes, [recall], 200, seed=0)["recall"]  # the one item is absent from a third of the resamples
+    assert found.value == 1.0
+    assert not found.known
+    never = score({**outcomes, "rare": np.zeros(100, bool)}, [recall], 200, seed=0)["recall"]
+    assert math.isnan(never.value)
+    assert not never.known
+    often = score({**outcomes, "rare": np.arange(100) < 30}, [recall], 200, seed=0)["recall"]
+    assert often.known
+
+
+def test_no_items_and_crooked_columns_are_refused():
+    with pytest.raises(DataError, match="no test item"):
+        score({"correct": np.array([], bool)}, [ACCURACY], 100, seed=0)
+    with pytest.raises(ValueError, match="unequal length"):
+        score({"correct": np.ones(3), "row": np.arange(2)}, [ACCURACY], 100, seed=0)
+    with pytest.raises(ValueError, match="2 groups for 3"):
+        score({"correct": np.ones(3)}, [ACCURACY], 100, seed=0, groups=np.array(["a", "b"]))
+
+
+def test_scoring_is_fast_enough():
+    random = np.random.default_rng(0)
+    outcomes = {**answers(1000, 0.98), "loss": random.random(1000), "probabilities": random.random((1000, 10))}
+    start = time.perf_counter()
+    score(outcomes, [ACCURACY, LOSS, Metric("again", "Again", True, ACCURACY.compute)], 2000, seed=0)
+    assert time.perf_counter() - start < 5.0  # 0.2 s on an idle core; the limit leaves room for a busy one
+
+
+def test_paired_difference_is_positive_for_the_better_one_in_either_direction():
+    random = np.random.default_rng(1)
+    good, bad = answers(500, 0.95), answers(500, 0.80, seed=2)
+    good["loss"] = random.random(500)
+    bad["loss"] = good["loss"] + 0.1 + 0.1 * random.random(500)
+    for metric in (ACCURACY, LOSS):
+        ahead = paired_difference(good, bad, metric, 500, seed=0)
+        behind = paired_difference(bad, good, metric, 500, seed=0)
+        assert 0 < ahead.low < ahead.value < ahead.high
+        assert (behind.low, behind.value, behind.high) == pytest.approx((-ahead.high, -ahead.value, -ahead.low))
+    assert paired_difference(good, bad, ACCURACY, 500, seed=0).value == pytest.approx(0.15)
+
+
+def test_pairing_takes_out_what_is_hard_for_both():
+    random = np.random.default_rng(1)
+    hard = random.gamma(1.0, 5.0, size=300)
+    one, other = {"loss": hard}, {"loss": hard + 0.1 + 0.05 * random.normal(size=300)}
+    alone = score(one, [LOSS], 500, seed=0)["loss"]
+    paired = paired_difference(one, other, LOSS, 500, seed=0)
+    assert paired.low > 0
+    assert paired.high - paired.low < 0.05 * (alone.high - alone.low)
+
+
+def test_a_learner_is_not_better_than_itself():
+    outcomes = answers(100, 0.7)
+    assert paired_difference(outcomes, outcomes, ACCURACY, 100, seed=0) == Score(0.0, 0.0, 0.0)
+
+
+def test_only_the_same_items_are_compared():
+    outcomes = answers(10, 0.7)
+    with pytest.raises(DataError, match="same test items"):
+        paired_difference(outcomes, {**outcomes, "row": outcomes["row"][::-1]}, ACCURACY, 100, seed=0)
+    with pytest.raises(DataError, match="10 and 9"):
+        paired_difference(outcomes, answers(9, 0.7), ACCURACY, 100, seed=0)
+
+
+# Calibration
+
+
+def test_calibration_error_agrees_with_torchmetrics():
+    import torch
+    from torchmetrics.functional.classification import binary_calibration_error, multiclass_calibration_error
+
+    random = np.random.default_rng(0)
+    probabilities = random.dirichlet(np.full(5, 0.4), size=3000)
+    target = random.integers(5, size=3000)
+    outcomes = {"confidence": probabilities.max(1), "correct": probabilities.argmax(1) == target}
+    for bins in (10, 15):
+        found = calibrate(outcomes, bins)
+        reference = multiclass_calibration_error(
+            torch.tensor(probabilities), torch.tensor(target), num_classes=5, n_bins=bins
+        )
+        assert found is not None
+        assert found.ece == pytest.approx(float(reference), abs=1e-6)
+        assert sum(each.count for each in found.bins) == 3000
+    positive, happened = random.random(1000), random.integers(2, size=1000)
+    found = calibrate({"confidence": positive, "correct": happened})
+    reference = binary_calibration_error(torch.tensor(positive), torch.tensor(happened), n_bins=15)
+    assert found is not None
+    assert found.ece == pytest.approx(float(reference), abs=1e-6)
+
+
+def test_a_model_that_is_always_sure_and_half_right_is_half_off():
+    found = calibrate({"confidence": np.ones(10, np.float32), "correct": np.arange(10) % 2 == 0})
+    assert found is not None
+    assert found.ece == pytest.approx(0.5)
+    assert found.overconfidence == pytest.approx(0.5)
+    assert [(each.count, each.high) for each in found.bins] == [(10, 1.0)]
+
+
+def test_calibration_needs_its_columns_and_probabilities():
+    assert calibrate(answers(10, 0.5)) is None
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        calibrate({"confidence": np.array([0.5, np.nan]), "correct": np.array([True, True])})
+
+
+def test_confusion_agrees_with_sklearn():
+    from sklearn.metrics import confusion_matrix
+
+    random = np.random.default_rng(0)
+    target, predicted = random.integers(4, size=200), random.integers(4, size=200)
+    found = confuse({"target": target, "predicted": predicted}, ["a", "b", "c", "d"])
+    assert found is not None
+    assert np.array_equal(found.counts, confusion_matrix(target, predicted))
+    truth, taken, count = found.worst()[0]
+    wrong = found.counts - np.diag(np.diag(found.counts))
+    assert count == wrong.max() == wrong["abcd".index(truth), "abcd".index(taken)]
+    assert confuse({"target": target}, ["a"]) is None
+
+
+# Slices
+
+
+MEASURES = {"brightness": "number", "width": "integer", "colour": "text"}
+
+
+def example_table(count=600, seed=0):
+    random = np.random.default_rng(seed)
+    rows = [
+        {
+            "id": f"{number}.png",
+            "split": ("train", "train", "validation", "test")[number % 4],
+            "group": f"drive-{number % 5}",
+            "source": f"{number}.png",
+            "target": str(number % 3),
+            "checksum": "0",
+            "brightness": float(random.random()) if number % 10 else None,
+            "width": int(random.integers(8, 12)),
+            "colour": ("red", "blue")[number % 2],
+        }
+        for number in range(count)
+    ]
+    return pa.Table.from_pylist(rows, schema(MEASURES))
+
+
+def dark_errors(table, seed=0):
+    """Answer everything right but half of the dark examples; rows in no order."""
+    random = np.random.default_rng(seed)
+    rows = random.permutation(table.num_rows)
+    brightness = np.array([1.0 if value is None else value for value in table["brightness"].to_pylist()])[rows]
+    wrong = (brightness < 0.25) & (random.random(len(rows)) < 0.5)
+    return {"row": rows, "correct": ~wrong, "loss": wrong.astype(float)}
+
+
+@pytest.mark.parametrize("metric", [ACCURACY, LOSS])
+def test_the_bad_slice_is_found_and_comes_first(metric):
+    table = example_table()
+    outcomes = dark_errors(table)
+    found = slices(outcomes, table, metric, 500, seed=0)
+    values = [part.score.value for part in found]
+    assert values == sorted(values, reverse=not metric.higher_is_better)
+    assert (found[0].column, found[0].worse) == ("brightness", True)
+    assert found[0].label.startswith(text.number(min(value for value in table["brightness"].to_pylist() if value)))
+    assert not any(part.worse for part in found if part.column in ("colour", "width"))
+    assert {part.column for part in found} == {"target", "group", "brightness", "width", "colour"}
+
+
+def test_slices_of_a_column_part_the_test_split():
+    table = example_table()
+    found = slices(dark_errors(table), table, ACCURACY, 100, seed=0, smallest=1)
+    for column in ("target", "group", "brightness", "width", "colour"):
+        assert sum(part.count for part in found if part.column == column) == table.num_rows
+    missing = [part for part in found if part.label == "(missing)"]
+    assert [(part.column, part.count) for part in missing] == [("brightness", 60)]
+
+
+def test_a_slice_is_scored_as_if_it_stood_alone():
+    table = example_table()
+    outcomes = dark_errors(table)
+    red = np.array(table["colour"].to_pylist())[outcomes["row"]] == "red"
+    expected = score({name: values[red] for name, values in outcomes.items()}, [ACCURACY], 300, seed=3)["accuracy"]
+    found = slices(outcomes, table, ACCURACY, 300, seed=3)
+    assert [part.score for part in found if part.label == "red"] == [expected]
+
+
+def test_small_slices_and_unsliceable_columns_are_left_out():
+    table = example_table()
+    outcomes = dark_errors(table)
+    assert all(part.count >= 150 for part in slices(outcomes, table, ACCURACY, 100, seed=0, smallest=150))
+    prose = table.set_column(4, "target", pa.array([f"a long text {number}" for number in range(600)]))
+    assert not any(part.column == "target" for part in slices(outcomes, prose, ACCURACY, 100, seed=0, smallest=1))
+    angles = table.set_column(4, "target", pa.array([str(number / 600) for number in range(600)]))
+    steering = [part for part in slices(outcomes, angles, ACCURACY, 100, seed=0) if part.column == "target"]
+    assert [part.count for part in steering] == [150] * 4
+    assert slices({"correct": np.ones(600, bool)}, table, ACCURACY, 100, seed=0) == []
+
+
+def test_a_slice_of_one_group_has_an_interval():
+    table = example_table()
+    outcomes = dark_errors(table)
+    outcomes["group"] = np.array(table["group"].to_pylist())[outcomes["row"]]
+    found = slices(outcomes, table, ACCURACY, 200, seed=0)
+    assert all(part.score.known for part in found if part.column == "group")
+
+
+# Profile
+
+
+def test_profile_agrees_with_pandas():
+    table = example_table()
+    found = profile(table, MEASURES)
+    frame = table.to_pandas()
+    assert found["rows"] == 600
+    assert found["splits"] == {"train": 300, "validation": 150, "test": 150}
+    for split, part in frame.groupby("split"):
+        described = found["measures"]["brightness"]["splits"][split]
+        assert described["missing"] == part["brightness"].isna().sum()
+        assert described["mean"] == pytest.approx(part["brightness"].mean())
+        assert described["quantiles"]["p95"] == pytest.approx(part["brightness"].quantile(0.95))
+        assert sum(described["histogram"]) == described["count"] == part["brightness"].notna().sum()
+        counts = dict(zip(found["target"]["values"], found["target"]["splits"][split]["counts"], strict=True))
+        assert counts == part["target"].value_counts().to_dict()
+    assert found["measures"]["width"]["edges"] == [7.5, 8.5, 9.5, 10.5, 11.5]
+    assert found["measures"]["colour"]["values"] == ["blue", "red"]
+
+
+def test_profile_is_json_and_the_same_each_time():
+    one, other = (json.dumps(profile(example_table(), MEASURES), allow_nan=False) for _ in range(2))
+    assert one == other
+    assert json.dumps(profile(example_table(seed=1), MEASURES)) != one
+
+
+@pytest.mark.parametrize("kind", ["class", "number", "text", "none"])
+def test_profile_describes_every_kind_of_target(kind):
+    found = profile(example_table(), MEASURES, kind)["target"]
+    if kind == "none":
+        assert found is None
+        return
+    assert found["kind"] == ("values" if kind == "class" else "number")
+    assert found["splits"]["test"]["count"] == 150
+    if kind == "text":
+        assert (found["splits"]["test"]["min"], found["splits"]["test"]["max"]) == (1, 1)
+
+
+@given(values=st.lists(st.one_of(st.none(), st.floats(width=32)), max_size=40))
+@settings(deadline=None)
+def test_profile_counts_every_number_once(values):
+    columns = {"split": ["train"] * len(values), "target": [None] * len(values), "x": values}
+    table = pa.table(columns, pa.schema([("split", pa.string()), ("target", pa.string()), ("x", pa.float64())]))
+    found = profile(table, {"x": "number"})
+    part = found["measures"]["x"]["splits"]["train"]
+    finite = [value for value in values if value is not None and math.isfinite(value)]
+    assert sum(part["histogram"]) == part["count"] == len(finite)
+    assert part["missing"] == len(values) - len(finite)
+    json.dumps(found, allow_nan=False)
+    drawn(distribution_figure("x", found["measures"]["x"]))
+
+
+# Figures
+
+
+def drawn(svg):
+    """Parse a figure, and see that nothing in it is undefined or outside its box."""
+    root = ElementTree.fromstring(svg)
+    assert "nan" not in re.sub(r'aria-label="[^"]*"', "", svg)
+    assert ">inf<" not in svg
+    width, height = (float(part) for part in root.attrib["viewBox"].split()[2:])
+    for mark in root.iter():
+        for name, limit in (("x", width), ("cx", width), ("x1", width), ("x2", width), ("y", height), ("cy", height)):
+            assert -0.5 <= float(mark.attrib.get(name, 0)) <= limit + 0.5
+    return root
+
+
+def words(root):
+    return [mark.text for mark in root.iter("{http://www.w3.org/2000/svg}text")]
+
+
+finite = st.floats(min_value=-1e12, max_value=1e12, allow_subnormal=False)
+
+
+@given(low=finite, high=finite, most=st.integers(2, 8))
+def test_ticks_lie_in_their_range_and_are_few(low, high, most):
+    low, high = sorted((low, high))
+    found = Scale(low, high, 0, 1).ticks(most)
+    slack = 1e-6 * (high - low)
+    assert all(low - slack <= tick <= high + slack for tick in found)
+    assert len(found) <= most + 1
+
+
+@given(low=st.floats(1e-9, 1e6), factor=st.floats(40, 1e9))
+def test_logarithmic_ticks_lie_in_their_range(low, factor):
+    found = Scale(low, low * factor, 0, 1, logarithmic=True).ticks()
+    assert found
+    assert len(found) <= 6
+    assert all(low * 0.999 <= tick <= low * factor * 1.001 for tick in found)
+
+
+def test_history_becomes_curves_by_metric():
+    history = [
+        {"step": 10, "train/loss": 1.0, "lr": 0.1},
+        {"step": 20, "epoch": 1, "train/loss": 0.5, "validation/loss": 0.7, "validation/accuracy": 0.8},
+        {"step": 20, "train_accuracy": 0.9},
+    ]
+    assert plots.training_curves(history) == {
+        "loss": {"train": [(10, 1.0), (20, 0.5)], "validation": [(20, 0.7)]},
+        "lr": {"lr": [(10, 0.1)]},
+        "accuracy": {"validation": [(20, 0.8)], "train": [(20, 0.9)]},
+    }
+
+
+def test_curves_are_drawn_whatever_is_in_them():
+    steep = [(step, 3.0 * 0.99**step) for step in range(2000)]
+    root = drawn(plots.curve_figure("loss", {"train": steep, "validation": [(1000, 0.5)]}))
+    assert {"1", "0.01"} <= set(words(root))  # powers of ten: the scale is logarithmic
+    lines = [mark.attrib["d"] for mark in root.iter("{http://www.w3.org/2000/svg}path")]
+    assert max(line.count("L") for line in lines) < plots.MOST_POINTS
+    drawn(plots.curve_figure("loss", {"train": [(0, 1.0), (1, math.nan), (2, math.inf), (3, 0.5)]}))
+    drawn(plots.curve_figure("loss", {"train": [(5, 1.0)]}))
+    millions = drawn(plots.curve_figure("x", {"x": [(step * 1_234_567.0, -1e-7 * step) for step in range(9)]}))
+    assert all(len(label or "") < 12 for label in words(millions))
+    assert "no finite value" in plots.curve_figure("loss", {"train": [(1, math.nan)]})
+
+
+def test_whiskers_lie_where_their_figures_are():
+    scores = {
+        "model": Score(0.9, 0.8, 1.0),
+        "baseline": Score(0.5, 0.4, 0.6),
+        "unknown": Score(math.nan, math.nan, math.nan),
+    }
+    root = drawn(plots.whisker_figure(ACCURACY, scores, best="model"))
+    dots = [float(mark.attrib["cx"]) for mark in root.iter("{http://www.w3.org/2000/svg}circle")]
+    whiskers = [
+        (float(mark.attrib["x1"]), float(mark.attrib["x2"]))
+        for mark in root.iter("{http://www.w3.org/2000/svg}line")
+        if mark.attrib.get("stroke-width") == "2" and mark.attrib["y1"] == mark.attrib["y2"]
+    ]
+    assert len(dots) == 2
+    assert [sum(ends) / 2 for ends in whiskers] == pytest.approx(dots, abs=0.02)
+    assert dots[0] > dots[1]
+    assert {"90.00 %", "50.00 %", "unknown"} <= set(words(root))
+
+
+@pytest.mark.parametrize("size", [2, 10, 30, 60])
+def test_confusion_is_drawn_for_few_and_many_classes(size):
+    random = np.random.default_rng(0)
+    outcomes = {"target": random.integers(size, size=500), "predicted": random.integers(size, size=500)}
+    confusion = confuse(outcomes, [f"a class with the name {number}" for number in range(size)])
+    assert confusion is not None
+    root = drawn(plots.confusion_figure(confusion))
+    counted = [word for word in words(root) if (word or "").isdigit()]
+    assert bool(counted) == (size <= plots.MOST_CELLS_WITH_COUNTS)
+
+
+def test_distributions_are_drawn_for_every_kind():
+    found = profile(example_table(), {**MEASURES, "id": "text"}, "text")
+    for name, each in [*found["measures"].items(), ("target", found["target"])]:
+        drawn(distribution_figure(name, each))
+    assert "most frequent" in distribution_figure("id", found["measures"]["id"])
+    assert "always 1" in distribution_figure("target", found["target"])
+    nothing = profile(example_table().slice(0, 0), MEASURES)
+    assert "no value" in distribution_figure("width", nothing["measures"]["width"])
+    assert "no value" in distribution_figure("target", nothing["target"])
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (0, "0"),
+        (1234567, "1,234,567"),
+        (0.12345678, "0.1235"),
+        (12345.6, "12,346"),
+        (3e12, "3e+12"),
+        (math.nan, "unknown"),
+        (-math.inf, "-inf"),
+    ],
+)
+def test_numbers_are_written_for_people(value, expected):
+    assert text.number(value) == expected
+
+
+def test_differences_of_percentages_are_points():
+    assert text.difference(ACCURACY, 0.0123) == "+1.23 points"
+    assert text.difference(LOSS, -0.5) == "-0.5"
+    assert text.interval(ACCURACY, Score(0.9, 0.8, 0.95)) == "80.00 to 95.00 %"
+
+
+# Pages
+
+
+class Page(HTMLParser):
+    """What a page is made of: checks on the way that every element is closed where it should be."""
+
+    VOID = frozenset({"meta", "img", "br", "link", "input", "hr"})
+
+    def __init__(self, html):
+        super().__init__()
+        self.open, self.tags, self.attributes, self.headings, self.text = [], [], [], [], []
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value) for name, value in attrs]
+        if re.fullmatch(r"h[1-6]", tag):
+            self.headings.append(int(tag[1]))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value) for name, value in attrs]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.text.append(data)
+
+    @property
+    def words(self):
+        return " ".join(" ".join(self.text).split())
+
+
+def sound(html):
+    """Check what holds for every page: whole, titled, without scripts, handlers, or anything from elsewhere."""
+    page = Page(html)
+    assert html.startswith("<!doctype html>")
+    assert ("html", "lang", "en") in page.attributes
+    assert page.tags.count("title") == page.tags.count("h1") == page.tags.count("main") == 1
+    assert page.headings[0] == 1
+    assert all(after <= before + 1 for before, after in zip(page.headings, page.headings[1:], strict=False))
+    assert not {"script", "iframe", "link", "object", "embed", "base"} & set(page.tags)
+    assert not [name for _, name, _ in page.attributes if name.startswith("on")]
+    assert not [value for _, name, value in page.attributes if name == "src" and not value.startswith("data:")]
+    assert not [value for tag, name, value in page.attributes if name == "href" and tag != "a"]
+    assert not re.search(r"url\(|@import", html)
+    assert len([pair for pair in page.attributes if pair[1] == "id"]) == len(
+        {p for p in page.attributes if p[1] == "id"}
+    )
+    return page
+
+
+def an_evaluation(name="hog + svm", **changes):
+    random = np.random.default_rng(0)
+    table = example_table()
+    model = dark_errors(table)
+    model |= {"confidence": random.random(600), "target": random.integers(3, size=600)}
+    model["predicted"] = np.where(model["correct"], model["target"], (model["target"] + 1) % 3)
+    other = {**model, "correct": random.random(600) < 0.5}
+    fields = {
+        "pipeline": "digits",
+        "model": "residual, 123,456 parameters",
+        "run_id": "7f0c2a4e",
+        "cost": "0.0006 USD",
+        "count": 600,
+        "metrics": [ACCURACY, LOSS],
+        "scores": {"residual": score(model, [ACCURACY, LOSS], 200, 0), name: score(other, [ACCURACY], 200, 0)},
+        "advantages": {name: paired_difference(model, other, ACCURACY, 200, 0)},
+        "facts": {"Training": "48 s"},
+        "curves": {"loss": {"train": [(0, 2.0), (10, 1.0)], name: [(10, 1.5)]}},
+        "slices": slices(model, table, ACCURACY, 200, 0),
+        "calibration": calibrate(model),
+        "confusion": confuse(model, ["0", "1", name]),
+        "panels": [Panel(name, name, "<p>shown by the use case</p>")],
+        "parameters": {"train": {"lr": 0.001, "clip_norm": None}, "usecase": name},
+        "digests": {"raw data": name},
+    }
+    return Evaluation(**{**fields, **changes})
+
+
+def a_verdict(word="leak", **changes):
+    checks = (
+        Check(name="schema", passed=True, message="all columns are there"),
+        Check(
+            name="smallest_class", passed=False, severity=Severity.warn, message="class 8 is small", figure=3, limit=10
+        ),
+        Check(
+            name="duplicates",
+            passed=False,
+            message=f"{word} was found",
+            figure=word,
+            offenders=40,
+            examples=(word, "b"),
+        ),
+    )
+    return Verdict(**{"gate": "data", "pipeline": "digits", "subject": "abc", "checks": checks, **changes})
+
+
+def test_evaluation_page_says_what_matters_first():
+    page = sound(evaluation_page(an_evaluation()))
+    before_details = page.words.split("How it was learned")[0]
+    for fact in (
+        "Better than the baseline",
+        "hog + svm",
+        "clearly better",
+        "600",
+        "residual",
+        "7f0c2a4e",
+        "0.0006 USD",
+    ):
+        assert fact in before_details
+    assert "shown by the use case" in page.words
+    assert "train.clip_norm null" in page.words
+    assert page.tags.count("svg") >= 5
+
+
+def test_the_headline_follows_the_paired_intervals():
+    def headline(**advantages):
+        scores = {name: {"accuracy": Score(0.9, 0.8, 0.95)} for name in ("model", *advantages)}
+        return re.search(r"<h1>(.*?)</h1>", evaluation_page(an_evaluation(scores=scores, advantages=advantages)))[1]
+
+    better, even, worse = Score(0.1, 0.05, 0.2), Score(0.1, -0.05, 0.2), Score(-0.1, -0.2, -0.05)
+    unknown = Score(0.1, math.nan, math.nan)
+    assert headline(a=better, b=better) == "Better than every baseline"
+    assert headline(a=better, b=even, c=unknown) == "Not clearly better than b and c"
+    assert headline(a=worse, b=even) == "Worse than a"
+    assert headline() == "Not compared with any baseline"
+
+
+def test_evaluation_page_of_a_use_case_with_little_to_show():
+    bare = an_evaluation(
+        curves={},
+        slices=(),
+        calibration=None,
+        confusion=None,
+        panels=(),
+        parameters={},
+        digests={},
+        facts={},
+        advantages={},
+    )
+    page = sound(evaluation_page(bare))
+    assert "Where it is weaker" not in page.words
+    assert "as sure as it is right" not in page.words
+
+
+@pytest.mark.parametrize(
+    ("overridden", "headline"), [((), "Closed"), (("duplicates",), "Overridden"), (("schema",), "Closed")]
+)
+def test_data_page_says_the_verdict_first_and_the_failures_next(overridden, headline):
+    override = Override(who="Ada", when="2026-01-05T12:00:00Z", why="known", checks=overridden, subject="abc")
+    verdict = a_verdict(override=override if overridden else None)
+    page = sound(
+        data_page(verdict, profile(example_table(), MEASURES), {"unreadable": 2, "tiny": 5}, "docs/index.html")
+    )
+    body = page.words.split(" verdict of the data gate ")[1]
+    assert body.startswith(headline)
+    assert body.index("leak was found") < body.index("class 8 is small") < body.index("all columns are there")
+    assert "Raw examples 607 Accepted 600 In quarantine 7" in body
+    assert body.index("tiny 5") < body.index("unreadable 2")
+    assert "40 examples, the first of them: leak b" in body
+    assert ("a", "href", "docs/index.html") in page.attributes
+
+
+def test_data_page_of_good_data():
+    verdict = a_verdict(checks=(Check(name="schema", passed=True, message="fine"),))
+    page = sound(data_page(verdict, profile(example_table(), {}, "none"), {}, ""))
+    assert "Open: this data is fit to learn from all 1 checks passed" in page.words
+    assert "No example had to be set aside." in page.words
+    assert "Nothing was measured" in page.words
+    assert "a" not in page.tags
+
+
+def test_hostile_words_stay_words():
+    table = example_table(40)
+    for column in ("target", "colour"):
+        table = table.set_column(table.column_names.index(column), column, pa.array([HOSTILE, "b"] * 20))
+    override = Override(who=HOSTILE, when=HOSTILE, why=HOSTILE, checks=("duplicates", HOSTILE), subject=HOSTILE)
+    verdict = a_verdict(HOSTILE, pipeline=HOSTILE, subject=HOSTILE, override=override, figures={HOSTILE: 1.0})
+    panels = [Panel(HOSTILE, HOSTILE, "<p>good</p>")]
+    described = profile(table, {**MEASURES, "id": "text"})
+    data = data_page(verdict, described, {HOSTILE: 1}, HOSTILE, run_id=HOSTILE, panels=panels)
+    outcomes = {"row": np.arange(40), "correct": np.arange(40) % 2 == 0}
+    texts = dict.fromkeys(("pipeline", "model", "run_id", "cost"), HOSTILE)
+    hostile_slices = slices(outcomes, table, ACCURACY, 100, 0, smallest=5)
+    evaluation = evaluation_page(an_evaluation(HOSTILE, **texts, facts={HOSTILE: HOSTILE}, slices=hostile_slices))
+    for html in (data, evaluation):
+        page = sound(html)
+        assert "img" not in page.tags
+        assert page.words.count("<script>alert") >= 10
+
+
+def test_pages_are_the_same_each_time():
+    assert evaluation_page(an_evaluation()) == evaluation_page(an_evaluation())
+
+
+def test_colours_of_words_can_be_read():
+    html = data_page(a_verdict(), profile(example_table(), MEASURES), {}, "")
+    colours = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]+)", html))
+    pairs = [(name, f"{name}-ground") for name in ("good", "care", "bad")]
+    for ink, ground in [*pairs, ("ink", "paper"), ("ink", "ground"), ("muted", "paper"), ("muted", "ground")]:
+        assert contrast(colours[ink], colours[ground]) >= 4.5
+
+
+def contrast(one, other):
+    """Contrast ratio of WCAG 2.2."""
+
+    def luminance(colour):
+        digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
+        channels = [int(digits[start : start + 2], 16) / 255 for start in (0, 2, 4)]
+        linear = [each / 12.92 if each <= 0.04045 else ((each + 0.055) / 1.055) ** 2.4 for each in channels]
+        return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
+
+    lighter, darker = sorted((luminance(one), luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
