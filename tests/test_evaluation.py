@@ -24,6 +24,7 @@ from sluiceway.evaluation.distributions import distribution_figure
 from sluiceway.evaluation.report import Evaluation, data_page, evaluation_page
 from sluiceway.evaluation.scores import Score, paired_difference, resampled_rows, score, wilson
 from sluiceway.evaluation.slices import slices
+from sluiceway.evaluation.svg import width_of
 from sluiceway.gates.verdict import Check, Override, Severity, Verdict
 from sluiceway.usecases.base import Metric, Panel
 
@@ -98,10 +99,7 @@ def test_groups_of_equal_items_are_as_good_as_one_item_each():
     loss = np.random.default_rng(2).normal(size=50)
     single = score({"loss": loss}, [LOSS], 200, seed=4)
     repeated = {"loss": np.repeat(loss, 7), "group": np.repeat([f"g{number}" for number in range(50)], 7)}
-    shuffled = np.random.default_rng(0).permutation(350)
-    # Groups are numbered as they appear, so only the order of the draws can differ: keep it, and shuffle within groups.
-    shuffled = shuffled[np.argsort(shuffled // 7, kind="stable")]
-    found = score({name: column[shuffled] for name, column in repeated.items()}, [LOSS], 200, seed=4)
+    found = score(repeated, [LOSS], 200, seed=4)
     assert found["loss"].low == pytest.approx(single["loss"].low)
     assert found["loss"].high == pytest.approx(single["loss"].high)
 
@@ -260,6 +258,7 @@ def test_confusion_agrees_with_sklearn():
     wrong = found.counts - np.diag(np.diag(found.counts))
     assert count == wrong.max() == wrong["abcd".index(truth), "abcd".index(taken)]
     assert confuse({"target": target}, ["a"]) is None
+    assert confuse({"target": target, "predicted": predicted}, []) is None
 
 
 # Slices
@@ -347,6 +346,18 @@ def test_a_slice_of_one_group_has_an_interval():
     assert all(part.score.known for part in found if part.column == "group")
 
 
+def test_slices_resample_what_belongs_together():
+    table = example_table()
+    outcomes = dark_errors(table)
+    pairs = outcomes["row"] % 300
+    red = np.array(table["colour"].to_pylist())[outcomes["row"]] == "red"
+    part = {name: values[red] for name, values in outcomes.items()}
+    expected = score(part, [ACCURACY], 200, 0, groups=pairs[red])["accuracy"]
+    found = slices(outcomes, table, ACCURACY, 200, seed=0, groups=pairs)
+    assert [part.score for part in found if part.label == "red"] == [expected]
+    assert expected != score(part, [ACCURACY], 200, 0)["accuracy"]
+
+
 # Profile
 
 
@@ -366,6 +377,17 @@ def test_profile_agrees_with_pandas():
         assert counts == part["target"].value_counts().to_dict()
     assert found["measures"]["width"]["edges"] == [7.5, 8.5, 9.5, 10.5, 11.5]
     assert found["measures"]["colour"]["values"] == ["blue", "red"]
+
+
+def test_profile_counts_values_and_missing_ones_apart():
+    table = example_table(40)
+    table = table.set_column(4, "target", pa.array(["a", None] * 20))
+    found = profile(table, {})["target"]
+    assert found["values"] == ["a"]
+    assert found["splits"]["train"] == {"count": 10, "missing": 10, "counts": [10], "other": 0}
+    rare = profile(example_table(400), {"id": "text"})["measures"]["id"]
+    assert len(rare["values"]) == 50
+    assert sum(part["other"] for part in rare["splits"].values()) == 350
 
 
 def test_profile_is_json_and_the_same_each_time():
@@ -412,6 +434,10 @@ def drawn(svg):
     for mark in root.iter():
         for name, limit in (("x", width), ("cx", width), ("x1", width), ("x2", width), ("y", height), ("cy", height)):
             assert -0.5 <= float(mark.attrib.get(name, 0)) <= limit + 0.5
+        if mark.text and "transform" not in mark.attrib:
+            share = {"start": 0.0, "middle": 0.5, "end": 1.0}[mark.attrib.get("text-anchor", "start")]
+            start = float(mark.attrib["x"]) - share * width_of(mark.text)
+            assert -0.5 <= start <= start + width_of(mark.text) <= width + 0.5
     return root
 
 
@@ -458,8 +484,13 @@ def test_curves_are_drawn_whatever_is_in_them():
     assert {"1", "0.01"} <= set(words(root))  # powers of ten: the scale is logarithmic
     lines = [mark.attrib["d"] for mark in root.iter("{http://www.w3.org/2000/svg}path")]
     assert max(line.count("L") for line in lines) < plots.MOST_POINTS
-    drawn(plots.curve_figure("loss", {"train": [(0, 1.0), (1, math.nan), (2, math.inf), (3, 0.5)]}))
+    broken = drawn(
+        plots.curve_figure("x", {"x": [(0, 1.0), (1, 2.0), (2, math.nan), (3, math.inf), (4, 0.5), (5, 1.0)]})
+    )
+    pieces = [mark.attrib["d"] for mark in broken.iter("{http://www.w3.org/2000/svg}path")]
+    assert [(piece.count("M"), piece.count("L")) for piece in pieces] == [(2, 2)]
     drawn(plots.curve_figure("loss", {"train": [(5, 1.0)]}))
+    drawn(plots.curve_figure("loss", {f"a series with a long name {number}": [(5, 1.0)] for number in range(3)}))
     millions = drawn(plots.curve_figure("x", {"x": [(step * 1_234_567.0, -1e-7 * step) for step in range(9)]}))
     assert all(len(label or "") < 12 for label in words(millions))
     assert "no finite value" in plots.curve_figure("loss", {"train": [(1, math.nan)]})
@@ -472,6 +503,7 @@ def test_whiskers_lie_where_their_figures_are():
         "unknown": Score(math.nan, math.nan, math.nan),
     }
     root = drawn(plots.whisker_figure(ACCURACY, scores, best="model"))
+    drawn(plots.whisker_figure(ACCURACY, {HOSTILE: Score(0.5, 0.5, 0.5)}))
     dots = [float(mark.attrib["cx"]) for mark in root.iter("{http://www.w3.org/2000/svg}circle")]
     whiskers = [
         (float(mark.attrib["x1"]), float(mark.attrib["x2"]))
@@ -663,6 +695,21 @@ def test_the_headline_follows_the_paired_intervals():
     assert headline() == "Not compared with any baseline"
 
 
+@pytest.mark.parametrize("metric", [ACCURACY, LOSS])
+def test_a_baseline_that_answered_other_items_is_compared_by_intervals(metric):
+    def headline(low, high):
+        model, other = Score(0.5, 0.4, 0.6), Score(0.5 * (low + high), low, high)
+        scores = {"model": {metric.name: model}, "xz": {metric.name: other}}
+        page = evaluation_page(an_evaluation(metrics=[metric], scores=scores, advantages={}, slices=()))
+        return re.search(r"<h1>(.*?)</h1>", page)[1]
+
+    good, bad = "Better than the baseline", "Worse than xz"
+    assert headline(0.1, 0.3) == (good if metric.higher_is_better else bad)
+    assert headline(0.7, 0.8) == (bad if metric.higher_is_better else good)
+    assert headline(0.3, 0.45) == headline(0.55, 0.7) == "Not clearly better than xz"
+    assert headline(math.nan, math.nan) == "Not clearly better than xz"
+
+
 def test_evaluation_page_of_a_use_case_with_little_to_show():
     bare = an_evaluation(
         curves={},
@@ -691,7 +738,8 @@ def test_data_page_says_the_verdict_first_and_the_failures_next(overridden, head
     )
     body = page.words.split(" verdict of the data gate ")[1]
     assert body.startswith(headline)
-    assert body.index("leak was found") < body.index("class 8 is small") < body.index("all columns are there")
+    checks = page.words.split("What it says")[1]
+    assert checks.index("leak was found") < checks.index("class 8 is small") < checks.index("all columns are there")
     assert "Raw examples 607 Accepted 600 In quarantine 7" in body
     assert body.index("tiny 5") < body.index("unreadable 2")
     assert "40 examples, the first of them: leak b" in body

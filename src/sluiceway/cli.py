@@ -137,9 +137,11 @@ def ui(
     port: Annotated[int, typer.Option(help="Port on this machine.", min=1024, max=65535)] = 5000,
 ) -> None:
     """Open the MLflow UI on this project's store, for this machine only."""
-    from sluiceway.stages.ui import ui as run
+    from sluiceway.tracking.ui import serve
+    from sluiceway.usecases.pipeline import project_params
 
-    run(Path.cwd(), port)
+    project_params(Path.cwd())
+    serve(Path.cwd(), port, typer.echo)
 
 
 def _load(name: str) -> "Pipeline":

@@ -127,7 +127,7 @@ class Train(Section):
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     """Where to train; ``auto`` takes GPUs when there is one for each worker."""
     strategy: Literal["auto", "ddp", "fsdp"] = "auto"
-    """How workers work together: ``auto`` is ddp, ``fsdp`` also shares out the parameters (for models larger than a device)."""
+    """How workers work together: ``auto`` is ddp; ``fsdp`` also shares out the parameters of a large model."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Of the arithmetic; weights stay float32. ``auto`` is bfloat16 on a GPU that has it, and float32 elsewhere."""
     compile: bool = False
@@ -152,8 +152,6 @@ class Train(Section):
     """Share of the steps over which the learning rate rises from zero."""
     final_lr: float = Field(0.0, ge=0, le=1)
     """Learning rate of the last step, as a share of ``lr``."""
-    average: float | None = Field(None, gt=0, lt=1)
-    """Decay per step of an exponential moving average of the weights, which is then what is evaluated and kept; null: none."""
     validate_every: float = Field(1.0, gt=0)
     """Epochs between two validations."""
     early_stopping: int | None = Field(None, ge=1)

@@ -1,0 +1,1 @@
+"""Raw data to example table to shards to batches."""

@@ -184,7 +184,8 @@ def _construct(written: Mapping[str, Any]) -> tuple[Any, list[str]]:
     kind = gx.expectations.registry.get_expectation_impl(written["type"])
     options = {name: value for name, value in written.items() if name not in ("id", "success_on_last_run")}
     try:
-        return configuration(**{"kwargs": {}, **options}).to_domain_obj(), []
+        with _quiet():
+            return configuration(**{"kwargs": {}, **options}).to_domain_obj(), []
     except gx.compatibility.pydantic.ValidationError as error:
         return None, _argument_faults(error.errors(), written.get("kwargs", {}), kind.__fields__)
     except (TypeError, ValueError, gx.exceptions.GreatExpectationsError) as error:
@@ -201,11 +202,12 @@ def _argument_faults(errors: list[dict[str, Any]], kwargs: Mapping[str, Any], al
         elif error["type"] == "value_error.missing":
             fault = f"argument {name!r} is missing"
         elif name == "__root__":
-            fault = str(error["msg"])
+            # What is said of the whole often only follows from a fault in a part.
+            fault = "" if faults else str(error["msg"])
         else:
             fault = f"{name} = {kwargs.get(name)!r}: {error['msg']}"
         faults.setdefault(name, fault)
-    return list(faults.values())
+    return [fault for fault in faults.values() if fault]
 
 
 def _always(written: list[dict[str, Any]]) -> list[dict[str, Any]]:

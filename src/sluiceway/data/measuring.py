@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from sluiceway.config import Split
+from sluiceway.config import DataParams
 from sluiceway.data.sources import checksum, load
 from sluiceway.data.splits import assign
 from sluiceway.data.table import BadExample, Example, Measures
@@ -15,8 +15,8 @@ Row = dict[str, Any]
 def measure_all(
     raw: Path,
     examples: Iterator[Example],
-    measure: Callable[[bytes], Measures],
-    split: Split,
+    measure: Callable[[bytes, DataParams], Measures],
+    params: DataParams,
     on_example: Callable[[int], None],
 ) -> tuple[list[Row], list[Row]]:
     """Measure every example.
@@ -24,8 +24,8 @@ def measure_all(
     Args:
         raw: the raw folder.
         examples: what a use case's reader listed.
-        measure: measures one example's content, or raises ``BadExample``.
-        split: how examples without a given split are shared out.
+        measure: measures one example's content, or raises ``BadExample``: (content, data section).
+        params: the data section, with the split of examples that bring none.
         on_example: called with the number done so far.
 
     Returns:
@@ -48,8 +48,8 @@ def measure_all(
                 raise BadExample("repeated_id", f"{example.id} stands more than once")
             payload = load(raw, example.source)
             row["checksum"] = checksum(payload)
-            row["split"] = example.split or assign(example.group or row["checksum"], split)
-            row |= measure(payload)
+            row["split"] = example.split or assign(example.group or row["checksum"], params.split)
+            row |= measure(payload, params)
         except BadExample as bad:
             quarantined.append(row | {"reason": str(bad)})
         else:

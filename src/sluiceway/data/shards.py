@@ -26,7 +26,9 @@ SHARD_BYTES = 128 << 20
 """A shard is closed when it has grown to this size: large enough to read fast, small enough to fetch and hash alone."""
 
 
-def write_shards(items: Iterable[Arrays], folder: Path, split: SplitName, shard_bytes: int = SHARD_BYTES) -> list[dict[str, Any]]:
+def write_shards(
+    items: Iterable[Arrays], folder: Path, split: SplitName, shard_bytes: int = SHARD_BYTES
+) -> list[dict[str, Any]]:
     """Write the items of one split.
 
     Args:

@@ -34,9 +34,9 @@ def confuse(outcomes: Outcomes, labels: Sequence[str]) -> Confusion | None:
     """Count the columns ``target`` [N] and ``predicted`` [N], which hold indices into ``labels``.
 
     Returns:
-        None when a column is absent: the use case does not classify.
+        None when a column or the labels are absent: the use case does not classify.
     """
-    if "target" not in outcomes or "predicted" not in outcomes:
+    if not labels or "target" not in outcomes or "predicted" not in outcomes:
         return None
     size = len(labels)
     pairs = outcomes["target"].astype(np.int64) * size + outcomes["predicted"].astype(np.int64)

@@ -44,7 +44,8 @@ class Evaluation:
     scores: Mapping[str, Mapping[str, Score]]
     """By learner, the model first, then the baselines; by metric name."""
     advantages: Mapping[str, Score]
-    """By baseline: the model's paired advantage in the first metric, positive where the model is better."""
+    """By baseline: the model's paired advantage in the first metric, positive where the model is better. A baseline
+    that answered other items has none here, and is compared by the two intervals."""
     facts: Mapping[str, str] = field(default_factory=dict)
     """Further facts for the head of the page, label and text."""
     curves: plots.Curves = field(default_factory=dict)
@@ -144,28 +145,45 @@ _GATE_HEADLINES = {
 
 def _headline(evaluation: Evaluation) -> tuple[str, str]:
     """Return the colour and the words of the first line."""
-    behind = [name for name, advantage in evaluation.advantages.items() if advantage.high < 0]
-    unclear = [
-        name for name, advantage in evaluation.advantages.items() if not (advantage.low > 0 or advantage.high < 0)
-    ]
-    if not evaluation.advantages:
+    advantages = _advantages(evaluation)
+    behind = [name for name, advantage in advantages.items() if advantage.high < 0]
+    unclear = [name for name, advantage in advantages.items() if not (advantage.low > 0 or advantage.high < 0)]
+    if not advantages:
         return "care", "Not compared with any baseline"
     if behind:
         return "bad", f"Worse than {_listed(behind)}"
     if unclear:
         return "care", f"Not clearly better than {_listed(unclear)}"
-    return "good", "Better than every baseline" if len(evaluation.advantages) > 1 else "Better than the baseline"
+    return "good", "Better than every baseline" if len(advantages) > 1 else "Better than the baseline"
 
 
 def _summary(evaluation: Evaluation) -> list[str]:
     """Say the comparison in sentences, one per baseline."""
     metric = evaluation.metric
     lines = []
-    for name, advantage in evaluation.advantages.items():
+    for name, advantage in _advantages(evaluation).items():
         apart = text.difference(metric, advantage.value if metric.higher_is_better else -advantage.value)
         beside = text.figure(metric, evaluation.scores[name][metric.name].value)
         lines.append(f"{apart} against {name} ({beside}): {_clarity(advantage)}")
     return lines
+
+
+def _advantages(evaluation: Evaluation) -> dict[str, Score]:
+    """Return the advantage over every baseline: the paired one, or else that between the ends of the two intervals."""
+    name = evaluation.metric.name
+    baselines = {learner: each[name] for learner, each in evaluation.scores.items() if learner != evaluation.learner}
+    return {
+        learner: evaluation.advantages.get(learner) or _unpaired(evaluation.metric, evaluation.score, other)
+        for learner, other in baselines.items()
+    }
+
+
+def _unpaired(metric: Metric, model: Score, other: Score) -> Score:
+    # A baseline of a single figure, such as a compressor's, is held against the model's interval as it is.
+    low, high = (other.low, other.high) if other.known else (other.value, other.value)
+    if metric.higher_is_better:
+        return Score(model.value - other.value, model.low - high, model.high - low)
+    return Score(other.value - model.value, low - model.high, high - model.low)
 
 
 def _clarity(advantage: Score) -> str:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sluiceway.data.table import schema
-from sluiceway.evaluation.scores import Score, score
+from sluiceway.evaluation.scores import Groups, Score, score
 from sluiceway.evaluation.text import number
 from sluiceway.usecases.base import Metric, Outcomes
 
@@ -51,6 +51,7 @@ def slices(
     resamples: int,
     seed: int,
     smallest: int = 30,
+    groups: Groups | None = None,
 ) -> list[Slice]:
     """Score a metric on parts of the test split.
 
@@ -61,6 +62,7 @@ def slices(
         resamples: bootstrap resamples per slice.
         seed: of the bootstrap.
         smallest: items below which a slice says too little to be listed.
+        groups: what is resampled together [N], as in :func:`sluiceway.evaluation.scores.score`.
 
     Returns:
         Worst first, slices without a value last. Empty without a column ``row``, or when no part is large enough.
@@ -76,9 +78,10 @@ def slices(
         if not smallest <= count < len(mask):
             continue
         part = {name: values[mask] for name, values in outcomes.items()}
+        together = None if groups is None else groups[mask]
         # Within one group there is one cluster, whose spread is that of its items.
-        groups = np.arange(count) if column == "group" else None
-        figure = score(part, [metric], resamples, seed, groups)[metric.name]
+        together = np.arange(count) if column == "group" else together
+        figure = score(part, [metric], resamples, seed, together)[metric.name]
         found.append(Slice(column, label, count, figure, _is_worse(figure, overall, metric)))
     return sorted(found, key=lambda part: _badness(part.score.value, metric))
 

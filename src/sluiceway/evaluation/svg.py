@@ -19,6 +19,7 @@ DASHES = ("none", "5 3", "1.5 2.5")
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', Arial, sans-serif"
 TEXT = 12.5
 """Height of the letters."""
+_LEGEND_STEP = 38  # width of a legend's entry beside its name: the sample and the gaps
 
 
 def element(tag: str, content: str = "", /, **attributes: str | float) -> str:
@@ -70,13 +71,15 @@ def series_style(index: int) -> dict[str, str]:
 
 
 def legend(names: Sequence[str], x: float, y: float) -> str:
-    """Draw the names of series beside a sample of their lines."""
+    """Draw the names of series beside a sample of their lines; names too long to stand in one row are cut."""
+    room = (WIDTH - x) / max(1, len(names)) - _LEGEND_STEP
+    fits = sum(width_of(name) + _LEGEND_STEP for name in names) <= WIDTH - x
     parts = []
     for index, name in enumerate(names):
-        shown = shorten(name, 22)
+        shown = name if fits else shorten(name, int(room / width_of("m")))
         parts.append(path([(x, y - 4), (x + 18, y - 4)], **series_style(index), stroke_width=2))
         parts.append(text(x + 24, y, shown))
-        x += 24 + width_of(shown) + 16
+        x += width_of(shown) + _LEGEND_STEP
     return "".join(parts)
 
 

@@ -1,0 +1,1 @@
+"""Pure decisions: figures in, a verdict out."""

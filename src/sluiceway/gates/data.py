@@ -97,9 +97,7 @@ def _copies_across(accepted: pa.Table) -> Check:
     sides: dict[str, set[str]] = defaultdict(set)
     for digest, split in _pairs(accepted, "checksum", "split"):
         sides[digest].add(split)
-    ids = [
-        name for name, digest in _pairs(accepted, "id", "checksum") if len(sides[digest]) > 1
-    ]
+    ids = [name for name, digest in _pairs(accepted, "id", "checksum") if len(sides[digest]) > 1]
     return Check(
         name="copies_across_splits",
         passed=not ids,
@@ -187,7 +185,8 @@ def _balance(accepted: pa.Table, limits: DataGateParams) -> Check:
         severity=Severity.warn,
         figure=ratio,
         limit=limits.max_imbalance,
-        message=f"the largest class has {ratio:.1f} times the examples of the smallest; {limits.max_imbalance:g} is the limit",
+        message=f"the largest class has {ratio:.1f} times the examples of the smallest; "
+        f"{limits.max_imbalance:g} times is the limit",
     )
 
 

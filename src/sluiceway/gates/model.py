@@ -72,7 +72,9 @@ def judge(
 def _threshold(name: str, scores: Mapping[str, float], limit: float, sign: float) -> Check:
     value = scores.get(name)
     bound = "the least" if sign > 0 else "the most"
-    found = f"{name} is {value:.4g}" if value is not None else f"there is no metric {name!r} (known: {', '.join(scores)})"
+    found = (
+        f"{name} is {value:.4g}" if value is not None else f"there is no metric {name!r} (known: {', '.join(scores)})"
+    )
     return Check(
         name=f"{'minimum' if sign > 0 else 'maximum'}_{name}",
         passed=value is not None and sign * (value - limit) >= 0,

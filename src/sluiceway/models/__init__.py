@@ -1,0 +1,1 @@
+"""Networks and nothing else: no training code, no data code."""

@@ -33,7 +33,8 @@ class Block(nn.Module):
         if self.project is not None:
             pooled = F.avg_pool2d(active, self.stride, ceil_mode=True) if self.stride > 1 else active
             skip = self.project(pooled)
-        return skip + self.conv2(F.relu(self.norm2(self.conv1(active))))
+        learned: Tensor = self.conv2(F.relu(self.norm2(self.conv1(active))))
+        return skip + learned
 
 
 class ResidualNet(nn.Module):

@@ -1,0 +1,1 @@
+"""One file per stage: a recipe that reads from top to bottom."""

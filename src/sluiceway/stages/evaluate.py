@@ -105,9 +105,7 @@ def _gather(
         slices=slices(outcomes, table, metric, settings.resamples, settings.seed),
         calibration=calibrate(outcomes),
         confusion=confuse(outcomes, loaded.encoding.get("classes", [])),
-        panels=pipeline.usecase.show(
-            Evidence(loaded.model, loaded.encoding, outcomes, loader_of_row(pipeline, table))
-        ),
+        panels=pipeline.usecase.show(Evidence(loaded.model, loaded.encoding, outcomes, loader_of_row(pipeline, table))),
         parameters=pipeline.params.model_dump(mode="json", by_alias=True),
         digests={"examples": verdict["subject"], "shards": digest(pipeline.shards)},
     )
@@ -184,7 +182,9 @@ def _curves(folder: Path) -> list[dict[str, float]]:
         with (folder / f"{side}.csv").open(encoding="utf-8") as file:
             for line in csv.DictReader(file):
                 step = int(line.pop("step"))
-                records.append({"step": step} | {f"{side}/{name}": float(value) for name, value in line.items() if value})
+                records.append(
+                    {"step": step} | {f"{side}/{name}": float(value) for name, value in line.items() if value}
+                )
     return records
 
 

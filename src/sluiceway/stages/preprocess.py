@@ -43,7 +43,9 @@ def preprocess(pipeline: Pipeline) -> None:
             for name, outcomes in baselines.items():
                 write_outcomes(outcomes, pipeline.shards / "baselines" / f"{name}.parquet")
         counts = ", ".join(f"{sum(entry['rows'] for entry in shards[split]):,} {split}" for split in SPLITS)
-        done("preprocess", pipeline, clock, f"{counts} items; baselines: {', '.join(baselines)} [dim]{digest(pipeline.shards)[:12]}[/]")
+        fingerprint = digest(pipeline.shards)[:12]
+        summary = f"{counts} items; baselines: {', '.join(baselines)} [dim]- shards {fingerprint}[/]"
+        done("preprocess", pipeline, clock, summary)
 
 
 def _with_rows(items: Iterator[Item], on_item: Callable[[int], None]) -> Iterator[Arrays]:

@@ -43,7 +43,7 @@ def register(pipeline: Pipeline) -> None:
                 )
                 if verdict.open:
                     registry.set_alias(pipeline.root, name, registry.CHAMPION, version.number)
-        verdict.write(pipeline.reports / "model_verdict.json")
+        verdict.write(pipeline.reports / "verdicts" / "model.json")
         document = {"name": name, "version": version.number, "run_id": version.run_id, "champion": verdict.open}
         (pipeline.reports / "registration.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
         done("register", pipeline, clock, _summary(version, champion, verdict))
@@ -100,15 +100,14 @@ def _example_rows(pipeline: Pipeline) -> list[dict[str, Any]]:
 def _tags(pipeline: Pipeline, evaluation: dict[str, Any], verdict: Verdict) -> dict[str, str]:
     from sluiceway.tracking.lineage import lineage
 
-    data_gate = _read(pipeline.validated / "gate.json")
+    gates = {"data": pipeline.validated / "verdict.json", "cost": pipeline.reports / "verdicts" / "cost.json"}
+    verdicts = {name: Verdict.read(path) for name, path in gates.items()} | {"model": verdict}
     return {
         **lineage(pipeline),
         **{f"test.{name}": repr(score["value"]) for name, score in evaluation["model"].items()},
-        "sluiceway.verdict.data": data_gate["state"],
-        "sluiceway.verdict.cost": "open",  # a closed one ends training, so there would be no model
-        "sluiceway.verdict.model": verdict.state,
-        "sluiceway.verdict.model.reason": verdict.reason,
-        "sluiceway.data": data_gate["subject"],
+        **{f"sluiceway.verdict.{name}": each.state for name, each in verdicts.items()},
+        **{f"sluiceway.verdict.{name}.reason": each.reason for name, each in verdicts.items()},
+        "sluiceway.examples": verdicts["data"].subject,
         "sluiceway.shards": digest(pipeline.shards),
         _TEST_SPLIT: _test_split(pipeline),
     }

@@ -24,4 +24,5 @@ def sample(pipeline: Pipeline) -> None:
             shutil.rmtree(pipeline.raw, ignore_errors=True)
             chosen.lay_out(pipeline.raw)
         count = sum(path.is_file() for path in pipeline.raw.rglob("*"))
-        done("sample", pipeline, clock, f"{count:,} files in {pipeline.raw.relative_to(pipeline.root)} [dim]- {chosen.summary}[/]")
+        folder = pipeline.raw.relative_to(pipeline.root)
+        done("sample", pipeline, clock, f"{count:,} files in {folder} [dim]- {chosen.summary}[/]")

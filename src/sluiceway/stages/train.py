@@ -46,6 +46,7 @@ def train(pipeline: Pipeline) -> None:
             _count(clock, trained.result)
             with clock("reports"):
                 report = _report(pipeline, trained)
+                trained.verdict.write(pipeline.reports / "verdicts" / "cost.json")
                 _write_model(pipeline, trained.weights, run.id)
                 _write_curves(pipeline.reports / "curves", trained.curve)
             with clock("tracking"):

@@ -142,7 +142,7 @@ def _sigterm_exits() -> Iterator[None]:
         yield
         return
 
-    def leave(signum: int, frame: object) -> None:  # noqa: ARG001
+    def leave(signum: int, frame: object) -> None:
         raise SystemExit(128 + signum)
 
     signal.signal(signal.SIGTERM, leave)

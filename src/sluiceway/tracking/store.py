@@ -166,7 +166,7 @@ def _create(database: Path, artifact_root: str | None) -> None:
     from sqlalchemy import event
     from sqlalchemy.pool import Pool
 
-    def careless(connection, record):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    def careless(connection, record):  # type: ignore[no-untyped-def]
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute("PRAGMA journal_mode = MEMORY")
 

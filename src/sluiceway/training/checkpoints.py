@@ -61,7 +61,7 @@ def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     """
     from safetensors.torch import load_file
 
-    warnings = []
+    warnings: list[str] = []
     for place in _steps(folder):
         fault = _fault(place)
         if not fault:

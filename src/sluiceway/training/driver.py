@@ -98,8 +98,12 @@ def _run_on_cluster(job: Job) -> None:
 
     # Without an explicit address Ray would join whatever cluster it finds on this machine.
     address = os.environ.get("RAY_ADDRESS", "local")
-    ray.init(address=address, include_dashboard=False if address == "local" else None, log_to_driver=False,
-             logging_level=logging.ERROR)
+    ray.init(
+        address=address,
+        include_dashboard=False if address == "local" else None,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
     try:
         TorchTrainer(
             train_worker,
@@ -108,9 +112,11 @@ def _run_on_cluster(job: Job) -> None:
             scaling_config=ScalingConfig(
                 num_workers=job.workers,
                 use_gpu=job.hardware.accelerator == "gpu",
-                resources_per_worker={"CPU": max(1, job.threads)} | ({"GPU": 1} if job.hardware.accelerator == "gpu" else {}),
+                resources_per_worker={"CPU": job.threads, "GPU": int(job.hardware.accelerator == "gpu")},
             ),
-            run_config=RunConfig(name=job.subject, storage_path=job.folder, failure_config=FailureConfig(max_failures=0)),
+            run_config=RunConfig(
+                name=job.subject, storage_path=job.folder, failure_config=FailureConfig(max_failures=0)
+            ),
         ).fit()
     except Exception as error:
         raise _last_words(error) from error

@@ -10,8 +10,8 @@ import pytorch_lightning as pl
 from sluiceway.config import PipelineParams
 from sluiceway.errors import GateClosed
 from sluiceway.gates import cost as cost_gate
-from sluiceway.training.collectives import from_first, is_first
 from sluiceway.training.checkpoints import Checkpoint, commit
+from sluiceway.training.collectives import from_first, is_first
 from sluiceway.training.job import Job, Places, write_json
 from sluiceway.training.module import Learner
 from sluiceway.training.plan import learning_rate
@@ -94,7 +94,7 @@ class Keeper(pl.Callback):
 
     # What they do.
 
-    def finish(self, trainer: pl.Trainer, learner: Learner) -> dict[str, Any]:
+    def finish(self, learner: Learner) -> None:
         """Leave the weights and the result."""
         best = self._recorder.best
         if self._params.train.keep == "last" or not best.seen:
@@ -114,7 +114,6 @@ class Keeper(pl.Callback):
         if is_first():
             self._judge(learner.step, 0.0, spent)
             write_json(self._places.result, result)
-        return result
 
     def _close_interval(self, learner: Learner, step: int) -> None:
         rate = learning_rate(step - 1, self._job.plan.steps, self._params.train)

@@ -23,6 +23,7 @@ from sluiceway.data.order import mix
 from sluiceway.errors import NotFinite
 from sluiceway.training.collectives import summed
 from sluiceway.training.plan import Plan, learning_rate
+from sluiceway.training.strategies import shard
 
 if TYPE_CHECKING:
     from sluiceway.training.recorder import Recorder
@@ -42,6 +43,7 @@ class Learner(pl.LightningModule):
         plan: the steps.
         recorder: takes the figures of each step.
         start: optimizer steps done by earlier attempts.
+        sharded: whether the parameters are shared out over the workers.
     """
 
     def __init__(
@@ -53,6 +55,8 @@ class Learner(pl.LightningModule):
         plan: Plan,
         recorder: "Recorder",
         start: int,
+        *,
+        sharded: bool = False,
     ) -> None:
         super().__init__()
         self.model = model
@@ -63,6 +67,13 @@ class Learner(pl.LightningModule):
         self._train = train
         self._recorder = recorder
         self._sums: dict[str, Tensor] = {}
+        self._to_shard = sharded
+
+    def configure_model(self) -> None:
+        """Share out the parameters, once, when the workers know each other."""
+        if self._to_shard:
+            shard(self.model, self.device_mesh["data_parallel"])  # type: ignore[index]
+            self._to_shard = False
 
     @property
     def step(self) -> int:
@@ -128,17 +139,20 @@ class Learner(pl.LightningModule):
     def snapshot(self) -> dict[str, Tensor]:
         """Return the whole model and optimizer as named tensors on the CPU; every worker must ask for it."""
         model, optimizer = get_state_dict(self.model, self.trainer.optimizers[0], options=_WHOLE)
-        tensors = {f"model.{name}": value for name, value in model.items()}
-        for parameter, state in optimizer["state"].items():
-            tensors |= {f"optimizer.{parameter}.{key}": value for key, value in state.items() if value is not None}
+        tensors: dict[str, Any] = {f"model.{name}": value for name, value in model.items()}
+        states: Any = optimizer["state"]
+        for parameter, state in states.items():
+            tensors |= {f"optimizer.{parameter}.{key}": value for key, value in state.items()}
         return tensors
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Take up a snapshot, whatever the number of workers that made it."""
         optimizer = self.trainer.optimizers[0]
         _, fresh = get_state_dict(self.model, optimizer, options=_WHOLE)
-        model = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
-        state: dict[str, dict[str, Tensor]] = {}
+        model: dict[str, Any] = {
+            name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")
+        }
+        state: dict[str, Any] = {}
         for name, value in tensors.items():
             if name.startswith("optimizer."):
                 parameter, _, key = name.removeprefix("optimizer.").rpartition(".")
@@ -164,4 +178,3 @@ class Learner(pl.LightningModule):
                     f"{name} became {figure} by step {self.step}, at a learning rate of {rate:.3g}",
                     hint=f"lower train.lr (now {self._train.lr:g}) or train.clip_norm, or lengthen train.warmup",
                 )
-

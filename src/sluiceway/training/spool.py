@@ -1,7 +1,8 @@
 """The training curves' first home: an append-only file of JSON lines beside the checkpoints.
 
 Rank 0 writes it; the driver reads it to show progress, to fill MLflow and to draw the report, so training never waits
-for any of them. A line is ``{"step": 40, "time": 1700000000000, "metrics": {"train/loss": 0.5}}``, time in milliseconds.
+for any of them. A line is ``{"step": 40, "time": 1700000000000, "metrics": {"train/loss": 0.5}}``; time is in
+milliseconds.
 """
 
 import json

@@ -17,7 +17,12 @@ class Sharded(ModelParallelStrategy):
     @property
     def root_device(self) -> torch.device:
         """The device Ray gave to this worker."""
-        return get_device()  # type: ignore[no-any-return]
+        return get_device()
+
+    def setup_environment(self) -> None:
+        """Share out over all workers; only now is it known how many there are."""
+        self._data_parallel_size = self.cluster_environment.world_size() if self.cluster_environment else 1
+        super().setup_environment()
 
     @property
     def distributed_sampler_kwargs(self) -> dict[str, Any]:
@@ -31,14 +36,14 @@ def strategy(hardware: Hardware) -> Any:
         case "single":
             return "auto"
         case "ddp":
-            return RayDDPStrategy()
+            return RayDDPStrategy()  # type: ignore[no-untyped-call]
         case _:
-            return Sharded(data_parallel_size="auto", tensor_parallel_size=1)
+            return Sharded(tensor_parallel_size=1)
 
 
 def environment(world: int) -> list[Any]:
     """Return the plugins that let Lightning ask Ray for ranks; nothing is needed alone."""
-    return [RayLightningEnvironment()] if world > 1 else []
+    return [RayLightningEnvironment()] if world > 1 else []  # type: ignore[no-untyped-call]
 
 
 def shard(model: nn.Module, mesh: Any) -> None:
@@ -53,4 +58,3 @@ def shard(model: nn.Module, mesh: Any) -> None:
         if any(True for _ in block.parameters()):
             fully_shard(block, mesh=mesh)
     fully_shard(model, mesh=mesh)
-

@@ -17,14 +17,11 @@ if TYPE_CHECKING:
     from sluiceway.training.checkpoints import Checkpoint
 
 
-def train_worker(packed: dict[str, Any]) -> dict[str, Any]:
+def train_worker(packed: dict[str, Any]) -> None:
     """Train as one worker of a job.
 
     Args:
         packed: a :class:`Job`, packed.
-
-    Returns:
-        The result: steps, seconds, best validation loss. The same on all ranks.
     """
     started = time.monotonic()
     job = Job.unpacked(packed)
@@ -56,7 +53,8 @@ def train_worker(packed: dict[str, Any]) -> dict[str, Any]:
     network = usecase.build(params.model, read_encoding(shards))
     spool = Spool(places.metrics, start) if share.rank == 0 else None
     recorder = Recorder(spool, Best(**checkpoint.state["best"]) if checkpoint else Best())
-    learner = Learner(network, usecase, params.objective, train, job.plan, recorder, start)
+    sharded = job.hardware.strategy == "fsdp"
+    learner = Learner(network, usecase, params.objective, train, job.plan, recorder, start, sharded=sharded)
     keeper = Keeper(job, params, recorder, checkpoint, started)
     training = TrainingStream(
         ShardedSplit(shards, "train"),
@@ -89,10 +87,9 @@ def train_worker(packed: dict[str, Any]) -> dict[str, Any]:
     if train.compile:
         learner.model.compile()
     _fit(trainer, learner, loader(training, train.loader_processes), loader(validation))
-    result = keeper.finish(trainer, learner)
+    keeper.finish(learner)
     if spool:
         spool.close()
-    return result
 
 
 def _fit(trainer: Any, learner: Any, training: Any, validation: Any) -> None:

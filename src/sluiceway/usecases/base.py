@@ -136,7 +136,7 @@ class UseCase:
     measures: Mapping[str, MeasureKind]
     """Columns that ``measure`` fills."""
     measure: Callable[[bytes, Any], Measures]
-    """Measure one example's content: (content, data section). Raises ``BadExample`` when nothing can be learned of it."""
+    """Measure one example's content: (content, data section). Raises ``BadExample`` when it cannot be learned from."""
     expectations: Callable[[], list[dict[str, Any]]]
     """Default expectations on the example table, in Great Expectations' own form."""
 
@@ -154,7 +154,7 @@ class UseCase:
     """Make the untrained network: (model section, encoding)."""
     objective: type[Section]
     losses: Callable[["nn.Module", Batch, Any], dict[str, "Tensor"]]
-    """Per-item figures [B] of a batch: ``loss``, which is minimised, and any others to plot. (model, batch, objective)."""
+    """Figures per item [B]: ``loss``, which is minimised, and any others to plot: (model, batch, objective)."""
     draws: int
     """Random numbers per item that ``augment`` uses."""
     augment: Callable[[Batch, "Tensor", Any], Batch]
@@ -166,7 +166,7 @@ class UseCase:
     metrics: tuple[Metric, ...]
     """The first one decides."""
     baselines: Callable[[Reader, Any, Encoding], Mapping[str, Outcomes]]
-    """Outcomes on the test split of simpler learners, by name, trivial ones included: (reader, data section, encoding)."""
+    """Outcomes of simpler learners on the test split, by name: (reader, data section, encoding)."""
     show: Callable[[Evidence], list[Panel]]
     """Pictures, samples and tables for the evaluation report."""
     serving: Serving

@@ -183,7 +183,7 @@ def encode(examples: Iterable[Loaded], encoding: Encoding, split: SplitName) -> 
                 hint="give more examples of it, or take it out",
             )
         image = _pixels(loaded.payload, encoding["size"], encoding["channels"])
-        yield Item(loaded.row, {"image": image, "target": np.int64(numbers[target]).reshape(())})
+        yield Item(loaded.row, {"image": image, "target": np.asarray(numbers[target], np.int64)})
 
 
 def _pixels(payload: bytes, size: int, channels: int) -> npt.NDArray[np.uint8]:
@@ -421,6 +421,7 @@ USECASE = UseCase(
         inputs={"image": "binary"},
         outputs={"label": "string", "probability": "double"},
         params={},
+        packages=("pillow",),
         example=example,
         answer=answer,
     ),

@@ -67,7 +67,8 @@ class ByteNGram:
             probability += np.where(seen, level.probability[gram], 0.0)
         ends = np.cumsum([len(text) for text in texts])
         totals = np.concatenate([[0.0], np.cumsum(-np.log2(probability))])
-        return np.diff(totals[np.concatenate([[0], ends])])
+        bounds = np.concatenate([[0], ends])
+        return np.asarray(totals[bounds[1:]] - totals[bounds[:-1]], np.float64)
 
 
 def _keys(texts: Sequence[bytes], order: int) -> Keys:
@@ -105,7 +106,8 @@ def _discounts(counts: npt.NDArray[Any]) -> Floats:
     share = of[1] / (of[1] + 2 * of[2])
     cuts = [count - (count + 1) * share * of[count + 1] / of[count] if of[count] else 0.5 for count in (1, 2, 3)]
     # Nothing may be cut below a small rest: a context that leaves nothing to the order below would rule bytes out.
-    return np.clip([0.0, *cuts], [0.0, 0.05, 0.05, 0.05], [0.0, 1.0, 2.0, 3.0])
+    least, most = np.array([0.0, 0.05, 0.05, 0.05]), np.array([0.0, 1.0, 2.0, 3.0])
+    return np.minimum(np.maximum([0.0, *cuts], least), most)
 
 
 def _find(table: Keys, wanted: Keys) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:

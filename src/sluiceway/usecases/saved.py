@@ -1,9 +1,9 @@
 """A model folder: weights as safetensors, everything else as JSON. Nothing on the way in or out is unpickled.
 
-    weights.safetensors   the network's parameters and buffers
-    model.json            use case, architecture, version of this layout
-    encoding.json         what ``fit`` learned from the training split
-    manifest.json         SHA-256 of the three
+weights.safetensors   the network's parameters and buffers
+model.json            use case, architecture, version of this layout
+encoding.json         what ``fit`` learned from the training split
+manifest.json         SHA-256 of the three
 """
 
 import hashlib

@@ -73,7 +73,7 @@ class GPTParams(ModelParams):
     heads: int = Field(6, ge=1)
     """Attention heads per layer."""
     dropout: float = Field(0.0, ge=0, lt=1)
-    """Share of each branch that is dropped in training; short trainings never see an example often enough to need it."""
+    """Share of each branch that is dropped in training; needed when examples are seen many times."""
 
 
 class TextObjective(Section):
@@ -98,7 +98,9 @@ def read(raw: Path, data: TextData) -> Iterator[Example]:
 
 def _passages(content: bytes, unit: str) -> Iterator[tuple[int, int]]:
     """Yield (start, end) of each passage that is not blank."""
-    edges = [(0, 0), *((m.start(), m.end()) for m in _SEPARATORS[unit].finditer(content))] if unit != "file" else [(0, 0)]
+    edges = (
+        [(0, 0), *((m.start(), m.end()) for m in _SEPARATORS[unit].finditer(content))] if unit != "file" else [(0, 0)]
+    )
     ends = [start for start, _ in edges[1:]] + [len(content)]
     for (_, start), end in zip(edges, ends, strict=True):
         if content[start:end].strip():
@@ -110,7 +112,9 @@ def measure(payload: bytes, data: TextData) -> Measures:
     try:
         text = payload.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise BadExample("unreadable", f"not UTF-8 at byte {error.start}: {payload[error.start : error.start + 4]!r}") from None
+        raise BadExample(
+            "unreadable", f"not UTF-8 at byte {error.start}: {payload[error.start : error.start + 4]!r}"
+        ) from None
     if "\x00" in text:
         raise BadExample("unreadable", "a zero byte: this is no text")
     words = text.split()
@@ -128,7 +132,10 @@ def expectations() -> list[dict[str, Any]]:
     return [
         {"type": "expect_column_values_to_be_unique", "kwargs": {"column": "id"}},
         {"type": "expect_column_values_to_be_between", "kwargs": {"column": "words", "min_value": 1}},
-        {"type": "expect_column_values_to_be_between", "kwargs": {"column": "letters", "min_value": 0.4, "mostly": 0.99}},
+        {
+            "type": "expect_column_values_to_be_between",
+            "kwargs": {"column": "letters", "min_value": 0.4, "mostly": 0.99},
+        },
     ]
 
 
@@ -208,7 +215,7 @@ def _tokenizer(encoding: Encoding) -> "Tokenizer":
 def _token_sizes(encoding: Encoding) -> tuple[np.ndarray, np.ndarray]:
     """Return how many bytes, and how many white spaces, each token stands for: [V] each."""
     tokenizer = _tokenizer(encoding)
-    pieces = [tokenizer.id_to_token(number) for number in range(encoding["vocabulary"])]
+    pieces = [tokenizer.id_to_token(number) or "" for number in range(encoding["vocabulary"])]
     # Byte-level BPE writes a byte as one character; space and newline as these two.
     sizes = np.array([len(piece) for piece in pieces])
     spaces = np.array([piece.count("\u0120") + piece.count("\u010a") for piece in pieces])
@@ -293,7 +300,7 @@ def baselines(reader: Reader, data: TextData, encoding: Encoding) -> Mapping[str
         "bytes": np.array([len(text) for text in texts]),
         "words": np.array([text.count(b" ") + text.count(b"\n") for text in texts]),
     }
-    whole = {"row": sizes["row"][:1], "bytes": sizes["bytes"].sum(keepdims=True), "words": sizes["words"].sum(keepdims=True)}
+    whole = {name: sizes[name].sum(keepdims=True) for name in ("bytes", "words")} | {"row": sizes["row"][:1]}
     return {
         "byte frequencies": {**sizes, "bits": ByteNGram(training, order=1).bits(texts)},
         "5-gram": {**sizes, "bits": ByteNGram(training, order=5).bits(texts)},
@@ -321,7 +328,9 @@ def show(evidence: Evidence) -> list[Panel]:
     entries = []
     for number, row in enumerate(chosen):
         prompt = " ".join(evidence.load(int(row)).decode().split()[:8])
-        tokens = generate(evidence.model, evidence.encoding, prompt, tokens=80, temperature=0.8, top_p=0.95, seed=number)
+        tokens = generate(
+            evidence.model, evidence.encoding, prompt, tokens=80, temperature=0.8, top_p=0.95, seed=number
+        )
         said = tokenizer.decode(tokens)
         entries.append(f"<blockquote><b>{html.escape(prompt)}</b>{html.escape(said)}</blockquote>")
     caption = "The bold beginnings are from the test split; the model went on. Temperature 0.8, top-p 0.95."
@@ -422,6 +431,7 @@ USECASE = UseCase(
         inputs={"prompt": "string"},
         outputs={"text": "string"},
         params={"max_tokens": 60, "temperature": 0.8, "top_p": 0.95, "seed": 0},
+        packages=("tokenizers",),
         example=example,
         answer=answer,
     ),

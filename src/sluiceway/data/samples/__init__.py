@@ -1,4 +1,4 @@
-"""Real data for the built-in pipelines, fetched from public package registries and laid out as a user's own would be."""
+"""Real data for the built-in pipelines, fetched from public registries and laid out as a user's own would be."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

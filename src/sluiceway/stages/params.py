@@ -1,0 +1,140 @@
+"""Explains options: on the terminal with a pipeline's present values, and as ``docs/params.md``."""
+
+import json
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from rich.table import Table
+
+from sluiceway.config import ModelParams, PipelineParams
+from sluiceway.errors import unknown
+from sluiceway.stages.console import console
+from sluiceway.usecases import BUILT_IN, find
+from sluiceway.usecases.pipeline import Pipeline
+
+
+def explain(pipeline: Pipeline, wanted: str) -> None:
+    """Print options with their present values.
+
+    Args:
+        pipeline: whose.
+        wanted: an option, a section, or nothing for all.
+
+    Raises:
+        UnknownName: there is no such option.
+    """
+    options = list(_options(type(pipeline.params), pipeline.params))
+    chosen = [each for each in options if f"{each[0]}.".startswith(f"{wanted}." if wanted else "")]
+    if not chosen:
+        raise unknown("option", wanted, [name for name, *_ in options])
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for title in ("option", "value", "meaning"):
+        table.add_column(title, style="cyan" if title == "option" else "", overflow="fold")
+    for name, kind, value, text in chosen:
+        table.add_row(name, json.dumps(value), f"{text} [dim]({kind})[/]")
+    console.print(table)
+
+
+def list_usecases(root: Path) -> None:
+    """Print the built-in use cases and their architectures."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for title in ("usecase", "models", "what"):
+        table.add_column(title)
+    for name in BUILT_IN:
+        usecase = find(name, root)
+        table.add_row(name, ", ".join(_default(model, "name") for model in usecase.models), usecase.summary)
+    console.print(table)
+
+
+def _options(kind: type[BaseModel], values: BaseModel, prefix: str = "") -> Iterator[tuple[str, str, Any, str]]:
+    """Yield (dotted name, type, value, meaning) of each option, sections opened up."""
+    for name, field in type(values).model_fields.items():
+        value = getattr(values, name)
+        dotted = prefix + (field.alias or name)
+        if isinstance(value, BaseModel):
+            yield from _options(type(value), value, f"{dotted}.")
+        else:
+            yield dotted, _kind(field), value, _text(value, field)
+
+
+def _text(value: Any, field: FieldInfo) -> str:
+    return " ".join((field.description or "").split())
+
+
+def _kind(field: FieldInfo) -> str:
+    """Write a field's type and bounds as people do."""
+    bounds = {"Ge": ">=", "Gt": ">", "Le": "<=", "Lt": "<"}
+    limits = [
+        f"{bounds[type(limit).__name__]} {getattr(limit, type(limit).__name__.lower()):g}"
+        for limit in field.metadata
+        if type(limit).__name__ in bounds
+    ]
+    return ", ".join([_name(field.annotation), *limits])
+
+
+def _name(annotation: Any) -> str:
+    if get_origin(annotation) is Literal:
+        return " | ".join(map(str, get_args(annotation)))
+    if isinstance(annotation, types.UnionType):
+        return " | ".join("null" if part is type(None) else _name(part) for part in get_args(annotation))
+    words = {int: "integer", float: "number", str: "text", bool: "true | false"}
+    return words.get(annotation, str(annotation).replace("list", "list of ").replace("dict", "mapping "))
+
+
+def _default(model: type[ModelParams], name: str) -> str:
+    return str(model.model_fields[name].default)
+
+
+def reference(root: Path) -> str:
+    """Return ``docs/params.md``: every option of every built-in use case."""
+    lines = [
+        "# Options of `pipelines/<name>/params.yaml`",
+        "",
+        "Made by `make docs` from the code; `sluiceway params <pipeline>` shows the same with present values.",
+        "",
+        "## All use cases",
+        "",
+    ]
+    own = ("data", "encode", "model", "objective")
+    for name, field in PipelineParams.model_fields.items():
+        if name not in own and isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            lines += _section(field.alias or name, field.annotation, field.description or "")
+    for name in BUILT_IN:
+        usecase = find(name, root)
+        lines += [f"## `usecase: {name}`", "", usecase.summary.capitalize() + ".", ""]
+        lines += _section("data", usecase.data, _first_line(usecase.data))
+        lines += _section("encode", usecase.encode_params, _first_line(usecase.encode_params))
+        for model in usecase.models:
+            lines += _section(f"model: {{name: {_default(model, 'name')}}}", model, _first_line(model))
+        lines += _section("objective", usecase.objective, _first_line(usecase.objective))
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _section(title: str, kind: type[BaseModel], text: str) -> list[str]:
+    rows = [row for row in _rows(kind) if row]
+    table = ["| option | type | default | meaning |", "|---|---|---|---|", *rows] if rows else ["No options."]
+    return [f"### `{title}`", "", text, "", *table, ""]
+
+
+def _rows(kind: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, field in kind.model_fields.items():
+        annotation = field.annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            yield from _rows(annotation, f"{prefix}{name}.")
+            continue
+        default = field.get_default(call_default_factory=True)
+        meaning = " ".join((field.description or "").split()).replace("|", "\\|")
+        kind_text = _kind(field).replace("|", "\\|")
+        yield f"| `{prefix}{name}` | {kind_text} | `{json.dumps(default)}` | {meaning} |"
+
+
+def _first_line(kind: type[BaseModel]) -> str:
+    return (kind.__doc__ or "").strip().splitlines()[0]
+
+
+if __name__ == "__main__":
+    print(reference(Path.cwd()), end="")  # noqa: T201 - `make docs` writes it to the file
