@@ -1,10 +1,19 @@
 """Scores, calibration, slices, profile, figures and pages: against references, as properties, with faults put in."""
 
+import base64
+import io
 import json
 import math
+import os
 import re
+import subprocess
+import sys
 import time
+import warnings
+from functools import cache
 from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -16,15 +25,13 @@ from hypothesis import strategies as st
 from sluiceway.data.profile import profile
 from sluiceway.data.table import schema
 from sluiceway.errors import DataError
-from sluiceway.evaluation import plots, text
-from sluiceway.evaluation.axes import Scale
+from sluiceway.evaluation import canvas, plots, text
 from sluiceway.evaluation.calibration import calibrate
 from sluiceway.evaluation.confusion import confuse
 from sluiceway.evaluation.distributions import distribution_figure
-from sluiceway.evaluation.report import Evaluation, data_page, evaluation_page
+from sluiceway.evaluation.report import Evaluation, data_page, evaluation_page, gate_page, write_verdict
 from sluiceway.evaluation.scores import Score, paired_difference, resampled_rows, score, wilson
 from sluiceway.evaluation.slices import slices
-from sluiceway.evaluation.svg import width_of
 from sluiceway.gates.verdict import Check, Override, Severity, Verdict
 from sluiceway.usecases.base import Metric, Panel
 
@@ -425,44 +432,93 @@ def test_profile_counts_every_number_once(values):
 # Figures
 
 
+SVG = "{http://www.w3.org/2000/svg}"
+
+
 def drawn(svg):
-    """Parse a figure, and see that nothing in it is undefined or outside its box."""
+    """Parse a figure, and see that it has a name, that all is defined and inside, and that no word lies on another."""
     root = ElementTree.fromstring(svg)
-    assert "nan" not in re.sub(r'aria-label="[^"]*"', "", svg)
-    assert ">inf<" not in svg
+    assert root.attrib["role"] == "img"
+    assert root.attrib["aria-label"]
+    assert not re.search(r'="[^"]*\b(nan|inf)\b|>inf<|<style|<metadata', re.sub(r'aria-label="[^"]*"', "", svg))
     width, height = (float(part) for part in root.attrib["viewBox"].split()[2:])
-    for mark in root.iter():
-        for name, limit in (("x", width), ("cx", width), ("x1", width), ("x2", width), ("y", height), ("cy", height)):
-            assert -0.5 <= float(mark.attrib.get(name, 0)) <= limit + 0.5
-        if mark.text and "transform" not in mark.attrib:
-            share = {"start": 0.0, "middle": 0.5, "end": 1.0}[mark.attrib.get("text-anchor", "start")]
-            start = float(mark.attrib["x"]) - share * width_of(mark.text)
-            assert -0.5 <= start <= start + width_of(mark.text) <= width + 0.5
+    for x, y in marked_places(root):
+        assert -0.5 <= x <= width + 0.5
+        assert -0.5 <= y <= height + 0.5
+    rows = {}
+    for mark in root.iter(f"{SVG}text"):
+        (start, end), level, upright = extent(mark)
+        assert -0.5 <= start <= end <= (height if upright else width) + 0.5, mark.text
+        assert 0 <= level <= (width if upright else height), mark.text
+        rows.setdefault((upright, round(level)), []).append((start, end))
+    for row in rows.values():
+        assert all(before[1] < after[0] for before, after in pairwise(sorted(row)))
     return root
 
 
+def marked_places(root):
+    """Return the corners of lines and areas, and the places of dots."""
+    shapes = {mark for part in root.iter(f"{SVG}defs") for mark in part}
+    corners = [mark.attrib["d"] for mark in root.iter(f"{SVG}path") if mark not in shapes]
+    found = [pair.split() for d in corners for pair in re.findall(r"[-.\de+]+ [-.\de+]+", d)]
+    found += [(mark.attrib["x"], mark.attrib["y"]) for mark in root.iter(f"{SVG}use")]
+    return [(float(x), float(y)) for x, y in found]
+
+
+def extent(mark):
+    """Return where a text begins and ends, its height, and whether it is written upwards (then: x in place of y)."""
+    turn = mark.attrib["transform"]
+    x, y = (float(part) for part in re.search(r"(?:-0 |-90 |translate\()([-.\d]+) ([-.\d]+)", turn).groups())
+    size = float(re.search(r"font-size: ([.\d]+)px", mark.attrib["style"])[1])
+    bold = "font-weight: bold" in mark.attrib["style"] or "font-weight: 700" in mark.attrib["style"]
+    room = size / 100 * font(bold=bold).getlength(mark.text)
+    anchor = (re.search(r"text-anchor: (\w+)", mark.attrib["style"]) or ["", "start"])[1]
+    before = {"start": 0.0, "middle": 0.5, "end": 1.0}[anchor] * room
+    if "rotate(-90" in turn:
+        return (y + before - room, y + before), x, True
+    return (x - before, x - before + room), y, False
+
+
+@cache
+def font(*, bold):
+    """Return the widest of the fonts that figures name."""
+    import matplotlib
+    from PIL import ImageFont
+
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", name), 100)
+
+
 def words(root):
-    return [mark.text for mark in root.iter("{http://www.w3.org/2000/svg}text")]
+    return [mark.text for mark in root.iter(f"{SVG}text")]
+
+
+def strokes(root, colour):
+    """Return the lines of a colour as lists of the places that they lead through."""
+    lines = [mark.attrib["d"] for mark in root.iter(f"{SVG}path") if f"stroke: {colour}" in mark.attrib["style"]]
+    return [[tuple(map(float, pair.split())) for pair in re.findall(r"[ML] ([-.\d]+ [-.\d]+)", d)] for d in lines]
 
 
 finite = st.floats(min_value=-1e12, max_value=1e12, allow_subnormal=False)
 
 
-@given(low=finite, high=finite, most=st.integers(2, 8))
-def test_ticks_lie_in_their_range_and_are_few(low, high, most):
-    low, high = sorted((low, high))
-    found = Scale(low, high, 0, 1).ticks(most)
-    slack = 1e-6 * (high - low)
-    assert all(low - slack <= tick <= high + slack for tick in found)
-    assert len(found) <= most + 1
+@given(low=finite, high=finite, step=st.integers(0, 10**12))
+@settings(deadline=None, max_examples=25)
+def test_any_range_gets_a_few_labels_that_stand_apart(low, high, step):
+    root = drawn(plots.curve_figure("x", {"x": [(0, low), (step, high)]}))
+    marks = list(root.iter(f"{SVG}text"))
+    for anchor, most in (("middle", 7), ("end", 7)):
+        labels = [mark.text for mark in marks if f"text-anchor: {anchor}" in mark.attrib["style"]]
+        assert 1 <= len(labels) - (anchor == "middle") <= most  # below stands the name of the axis, too
 
 
 @given(low=st.floats(1e-9, 1e6), factor=st.floats(40, 1e9))
-def test_logarithmic_ticks_lie_in_their_range(low, factor):
-    found = Scale(low, low * factor, 0, 1, logarithmic=True).ticks()
-    assert found
-    assert len(found) <= 6
-    assert all(low * 0.999 <= tick <= low * factor * 1.001 for tick in found)
+@settings(deadline=None, max_examples=25)
+def test_logarithmic_scales_get_a_few_labels(low, factor):
+    root = drawn(plots.curve_figure("loss", {"loss": [(0, low * factor), (1, low)]}))
+    labels = [mark.text for mark in root.iter(f"{SVG}text") if "text-anchor: end" in mark.attrib["style"]]
+    assert 2 <= len(labels) <= 10
+    assert all(re.fullmatch(r"0\.0*[1352]|[135][0,]*|[2][0,]*|[1235]e[-+]\d+", label) for label in labels)
 
 
 def test_history_becomes_curves_by_metric():
@@ -481,39 +537,83 @@ def test_history_becomes_curves_by_metric():
 def test_curves_are_drawn_whatever_is_in_them():
     steep = [(step, 3.0 * 0.99**step) for step in range(2000)]
     root = drawn(plots.curve_figure("loss", {"train": steep, "validation": [(1000, 0.5)]}))
-    assert {"1", "0.01"} <= set(words(root))  # powers of ten: the scale is logarithmic
-    lines = [mark.attrib["d"] for mark in root.iter("{http://www.w3.org/2000/svg}path")]
-    assert max(line.count("L") for line in lines) < plots.MOST_POINTS
-    broken = drawn(
-        plots.curve_figure("x", {"x": [(0, 1.0), (1, 2.0), (2, math.nan), (3, math.inf), (4, 0.5), (5, 1.0)]})
-    )
-    pieces = [mark.attrib["d"] for mark in broken.iter("{http://www.w3.org/2000/svg}path")]
-    assert [(piece.count("M"), piece.count("L")) for piece in pieces] == [(2, 2)]
-    drawn(plots.curve_figure("loss", {"train": [(5, 1.0)]}))
+    assert {"1", "0.01", "train", "validation", "step"} <= set(words(root))  # powers of ten: the scale is logarithmic
+    curve = max(strokes(root, canvas.BLUE), key=len)
+    assert 2 <= len(curve) <= plots.MOST_POINTS
+    straight = np.polyfit(*np.transpose(curve), 1)
+    assert np.abs(np.polyval(straight, [x for x, _ in curve]) - [y for _, y in curve]).max() < 1
+    assert drawn(plots.curve_figure("loss", {"train": [(5, 1.0)]})).findall(f".//{SVG}use")  # a lone point is seen
     drawn(plots.curve_figure("loss", {f"a series with a long name {number}": [(5, 1.0)] for number in range(3)}))
     millions = drawn(plots.curve_figure("x", {"x": [(step * 1_234_567.0, -1e-7 * step) for step in range(9)]}))
     assert all(len(label or "") < 12 for label in words(millions))
-    assert "no finite value" in plots.curve_figure("loss", {"train": [(1, math.nan)]})
+    assert "no finite value" in words(drawn(plots.curve_figure("loss", {"train": [(1, math.nan)]})))
+
+
+def test_a_curve_breaks_where_it_is_not_finite():
+    points = [(0, 1.0), (1, 2.0), (2, math.nan), (3, math.inf), (4, 0.5), (5, 1.0)]
+    root = drawn(plots.curve_figure("x", {"x": points}))
+    pieces = [mark.attrib["d"] for mark in root.iter(f"{SVG}path") if canvas.BLUE in mark.attrib["style"]]
+    assert [(piece.count("M"), piece.count("L")) for piece in pieces] == [(2, 2)]
+    assert len(root.findall(f".//{SVG}use")) == 4
+
+
+def test_the_letters_of_any_language_and_of_formulas_are_drawn_as_they_are():
+    names = ["数字", "$x_1$", "_hidden", "a & b"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        root = drawn(plots.curve_figure("loss", {name: [(0, 1.0), (1, 0.5)] for name in names}))
+    assert set(names) <= set(words(root))
 
 
 def test_whiskers_lie_where_their_figures_are():
     scores = {
         "model": Score(0.9, 0.8, 1.0),
         "baseline": Score(0.5, 0.4, 0.6),
+        "without interval": Score(0.7, math.nan, math.nan),
         "unknown": Score(math.nan, math.nan, math.nan),
     }
     root = drawn(plots.whisker_figure(ACCURACY, scores, best="model"))
     drawn(plots.whisker_figure(ACCURACY, {HOSTILE: Score(0.5, 0.5, 0.5)}))
-    dots = [float(mark.attrib["cx"]) for mark in root.iter("{http://www.w3.org/2000/svg}circle")]
-    whiskers = [
-        (float(mark.attrib["x1"]), float(mark.attrib["x2"]))
-        for mark in root.iter("{http://www.w3.org/2000/svg}line")
-        if mark.attrib.get("stroke-width") == "2" and mark.attrib["y1"] == mark.attrib["y2"]
+    dots = [(float(mark.attrib["x"]), mark.attrib["style"]) for mark in root.iter(f"{SVG}use")]
+    centres = [x for x, style in dots if canvas.PAPER in style]
+    assert len(centres) == 3
+    assert centres[0] > centres[2] > centres[1]
+    for colour, centre in ((canvas.BLUE, centres[0]), (canvas.MUTED, centres[1])):
+        (low, _), (high, _) = max(strokes(root, colour), key=lambda line: line[-1][0] - line[0][0])
+        assert (low + high) / 2 == pytest.approx(centre, abs=0.02)
+        assert [x for x, style in dots if f"stroke: {colour}" in style] == pytest.approx([low, high], abs=0.02)
+    assert {"90.00 %", "50.00 %", "70.00 %", "unknown"} <= set(words(root))
+
+
+def test_whiskers_of_a_table_share_one_scale():
+    cell = plots.whisker_cell(Score(0.5, 0.25, 0.75), 0.6, (0.0, 1.0), worse=False)
+    assert re.findall(r'class="(\w+)" style="(.*?)"', cell) == [
+        ("all", "left:60.00%"),
+        ("range", "left:25.00%;right:calc(100% - 75.00%)"),
+        ("dot", "left:50.00%"),
     ]
-    assert len(dots) == 2
-    assert [sum(ends) / 2 for ends in whiskers] == pytest.approx(dots, abs=0.02)
-    assert dots[0] > dots[1]
-    assert {"90.00 %", "50.00 %", "unknown"} <= set(words(root))
+    assert 'role="img" aria-label="not clearly worse than overall"' in cell
+    worse = plots.whisker_cell(Score(0.5, math.nan, math.nan), 0.6, (0.4, 0.6), worse=True)
+    assert ('class="whisker bad"' in worse, 'class="range"' in worse, 'class="dot"' in worse) == (True, False, True)
+    nothing = plots.whisker_cell(Score(math.nan, math.nan, math.nan), 0.6, (0.6, 0.6), worse=False)
+    assert "nan" not in nothing
+    assert 'class="dot"' not in nothing
+
+
+def test_reliability_shows_every_bin():
+    random = np.random.default_rng(0)
+    confidence = random.random(500)
+    calibration = calibrate({"confidence": confidence, "correct": random.random(500) < confidence})
+    assert calibration is not None
+    root = drawn(plots.reliability_figure(calibration))
+    dots = list(root.iter(f"{SVG}use"))
+    assert len(dots) == len(calibration.bins) == 15
+    left, right = (x for x, _ in strokes(root, canvas.MUTED)[0])  # the dashed line, from 0 to 1
+    places = [(float(dot.attrib["x"]) - left) / (right - left) for dot in dots]
+    assert places == pytest.approx([each.confidence for each in calibration.bins], abs=1e-3)
+    bars = [mark for mark in root.iter(f"{SVG}path") if f"fill: {canvas.BAR}" in mark.attrib["style"]]
+    assert len(bars) == 15
+    assert str(max(each.count for each in calibration.bins)) in words(root)
 
 
 @pytest.mark.parametrize("size", [2, 10, 30, 60])
@@ -524,15 +624,34 @@ def test_confusion_is_drawn_for_few_and_many_classes(size):
     assert confusion is not None
     root = drawn(plots.confusion_figure(confusion))
     counted = [word for word in words(root) if (word or "").isdigit()]
-    assert bool(counted) == (size <= plots.MOST_CELLS_WITH_COUNTS)
+    right = size <= plots.MOST_CELLS_WITH_COUNTS
+    assert sorted(map(int, counted)) == (sorted(confusion.counts[confusion.counts > 0].tolist()) if right else [])
+    assert sum((word or "").startswith("a class") for word in words(root)) == (2 * size if size <= 30 else 0)
+    colours = cells(root)
+    assert colours.shape == (size, size, 3)
+    reddish = colours[:, :, 0] > colours[:, :, 2]
+    assert np.array_equal(reddish, (confusion.counts > 0) & ~np.eye(size, dtype=bool))
+
+
+def cells(root):
+    """Return the colours of the cells of a confusion matrix, as they are drawn from the top."""
+    from PIL import Image
+
+    (image,) = root.iter(f"{SVG}image")
+    data = image.attrib["{http://www.w3.org/1999/xlink}href"].removeprefix("data:image/png;base64,")
+    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")).astype(int)
+    upside_down = "scale(1 -1)" in image.attrib["transform"]
+    return pixels[::-1] if upside_down else pixels
 
 
 def test_distributions_are_drawn_for_every_kind():
     found = profile(example_table(), {**MEASURES, "id": "text"}, "text")
     for name, each in [*found["measures"].items(), ("target", found["target"])]:
-        drawn(distribution_figure(name, each))
-    assert "most frequent" in distribution_figure("id", found["measures"]["id"])
-    assert "always 1" in distribution_figure("target", found["target"])
+        root = drawn(distribution_figure(name, each))
+        assert ({"train", "validation", "test"} <= set(words(root))) == (name != "target")
+    assert {"blue", "red"} <= set(words(drawn(distribution_figure("colour", found["measures"]["colour"]))))
+    assert "the 20 most frequent values" in words(drawn(distribution_figure("id", found["measures"]["id"])))
+    assert words(drawn(distribution_figure("target", found["target"]))) == ["always 1"]
     nothing = profile(example_table().slice(0, 0), MEASURES)
     assert "no value" in distribution_figure("width", nothing["measures"]["width"])
     assert "no value" in distribution_figure("target", nothing["target"])
@@ -612,9 +731,10 @@ def sound(html):
     assert not [value for _, name, value in page.attributes if name == "src" and not value.startswith("data:")]
     assert not [value for tag, name, value in page.attributes if name == "href" and tag != "a"]
     assert not re.search(r"url\(|@import", html)
-    assert len([pair for pair in page.attributes if pair[1] == "id"]) == len(
-        {p for p in page.attributes if p[1] == "id"}
-    )
+    ids = [value for _, name, value in page.attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+    inner = [value for _, name, value in page.attributes if name == "xlink:href"]
+    assert all(value.startswith("data:image/png;") or value.removeprefix("#") in ids for value in inner)
     return page
 
 
@@ -679,7 +799,8 @@ def test_evaluation_page_says_what_matters_first():
         assert fact in before_details
     assert "shown by the use case" in page.words
     assert "train.clip_norm null" in page.words
-    assert page.tags.count("svg") >= 5
+    assert page.tags.count("svg") == 4
+    assert page.attributes.count(("div", "role", "img")) == len(an_evaluation().slices)
 
 
 def test_the_headline_follows_the_paired_intervals():
@@ -768,7 +889,7 @@ def test_hostile_words_stay_words():
     texts = dict.fromkeys(("pipeline", "model", "run_id", "cost"), HOSTILE)
     hostile_slices = slices(outcomes, table, ACCURACY, 100, 0, smallest=5)
     evaluation = evaluation_page(an_evaluation(HOSTILE, **texts, facts={HOSTILE: HOSTILE}, slices=hostile_slices))
-    for html in (data, evaluation):
+    for html in (data, evaluation, gate_page(verdict, run_id=HOSTILE)):
         page = sound(html)
         assert "img" not in page.tags
         assert page.words.count("<script>alert") >= 10
@@ -776,6 +897,53 @@ def test_hostile_words_stay_words():
 
 def test_pages_are_the_same_each_time():
     assert evaluation_page(an_evaluation()) == evaluation_page(an_evaluation())
+
+
+def test_figures_are_the_same_in_any_process_and_whatever_a_user_prefers(tmp_path):
+    (tmp_path / "matplotlibrc").write_text(
+        "font.size: 30\naxes.ymargin: 0.4\nytick.major.pad: 20\nsvg.fonttype: path\n"
+    )
+    code = """if True:
+        import sys
+        from sluiceway.evaluation import plots, report
+        assert "matplotlib" not in sys.modules
+        print(plots.curve_figure("loss", {"train": [(0, 2.0), (9, 1.0)], "validation": [(9, 1.5)]}))
+        import matplotlib
+        assert matplotlib.rcParams["font.size"] == 30
+        assert "matplotlib.pyplot" not in sys.modules
+    """
+    environment = {**os.environ, "MATPLOTLIBRC": str(tmp_path), "PYTHONHASHSEED": "7"}
+    other = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    here = plots.curve_figure("loss", {"train": [(0, 2.0), (9, 1.0)], "validation": [(9, 1.5)]})
+    assert other.stdout == here + "\n"
+    assert other.stderr == ""
+
+
+@pytest.mark.parametrize("gate", ["cost", "model"])
+@pytest.mark.parametrize(("overridden", "state"), [((), "closed"), (("duplicates",), "overridden")])
+def test_gate_page_says_state_reason_and_checks(tmp_path, gate, overridden, state):
+    override = Override(who="Ada", when="2026-01-05T12:00:00Z", why="known", checks=overridden, subject="abc")
+    verdict = a_verdict(gate=gate, override=override if overridden else None, figures={"seconds_per_step": 0.25})
+    html = gate_page(verdict, run_id="7f0c2a4e")
+    page = sound(html)
+    assert f'class="verdict {"bad" if state == "closed" else "care"}"' in html
+    body = page.words.split(f" verdict of the {gate} gate ")[1]
+    assert body.startswith(f"{state.capitalize()}: ")
+    assert body.index(verdict.reason) < body.index("Checks")
+    assert body.index("failed duplicates") < body.index("warning smallest class") < body.index("passed schema")
+    assert ("Ada overrode duplicates" in body) == bool(overridden)
+    assert "seconds per step 0.25" in body
+    assert "7f0c2a4e" in body
+    write_verdict(verdict, tmp_path / "verdicts", "7f0c2a4e")
+    assert (tmp_path / "verdicts" / f"{gate}.html").read_text(encoding="utf-8") == html
+    assert Verdict.read(tmp_path / "verdicts" / f"{gate}.json") == verdict
+
+
+def test_gate_page_of_an_open_gate():
+    verdict = a_verdict(gate="model", checks=(Check(name="schema", passed=True, message="fine"),))
+    html = gate_page(verdict)
+    assert "Open: this model becomes the champion all 1 checks passed" in sound(html).words
+    assert 'class="verdict good"' in html
 
 
 def test_colours_of_words_can_be_read():

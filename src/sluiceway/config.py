@@ -18,12 +18,16 @@ from ruamel.yaml.error import YAMLError
 from sluiceway.errors import ConfigError, nearest
 
 Model = TypeVar("Model", bound=BaseModel)
+Seed = Annotated[int, Field(ge=0, lt=1 << 32)]
+"""What every random generator that we call takes as a seed."""
 
 
 class Section(BaseModel):
     """A part of ``params.yaml``. Unknown keys and values of another type are faults."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 class Split(Section):
@@ -33,7 +37,7 @@ class Split(Section):
     """Share of the examples that choose the best checkpoint."""
     test: float = Field(0.2, gt=0, lt=1)
     """Share of the examples that are kept for the evaluation."""
-    seed: int = 0
+    seed: Seed = 0
     """Salt of the hash that decides. Another salt is another split: old and new scores do not compare."""
 
     @model_validator(mode="after")
@@ -114,7 +118,7 @@ class Gates(Section):
 class Train(Section):
     """How the model is trained. Nothing here but ``seed`` changes which examples make up a global batch."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Of the initial weights, the order of examples, augmentation and dropout."""
     epochs: float = Field(10.0, gt=0)
     """Passes over the training split; a fraction is allowed."""
@@ -146,12 +150,12 @@ class Train(Section):
     """Second beta of ``adamw``; short trainings do better below its customary 0.999."""
     weight_decay: float = Field(0.01, ge=0)
     """Decoupled weight decay, on matrices and kernels only: not on biases and norms."""
-    schedule: Literal["constant", "linear", "cosine"] = "cosine"
-    """Shape of the learning rate after the warm-up."""
+    schedule: Literal["constant", "linear", "cosine", "one_cycle"] = "cosine"
+    """Shape of the learning rate after the warm-up; ``one_cycle`` is ``cosine`` with a warm-up that begins gently."""
     warmup: float = Field(0.05, ge=0, lt=1)
-    """Share of the steps over which the learning rate rises from zero."""
+    """Share of the steps over which the learning rate rises: along a line, or half a cosine in ``one_cycle``."""
     final_lr: float = Field(0.0, ge=0, le=1)
-    """Learning rate of the last step, as a share of ``lr``."""
+    """Learning rate after the last step, as a share of ``lr``."""
     validate_every: float = Field(1.0, gt=0)
     """Epochs between two validations."""
     early_stopping: int | None = Field(None, ge=1)
@@ -183,7 +187,7 @@ class Evaluate(Section):
     """Examples per forward pass. Memory only: it changes no figure."""
     resamples: int = Field(2000, ge=100)
     """Bootstrap resamples behind each 95 % interval."""
-    seed: int = 0
+    seed: Seed = 0
     """Of the bootstrap."""
 
 
@@ -261,6 +265,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist", hint="a pipeline is a folder with params.yaml in it") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text (byte {error.start})", hint="save the file as UTF-8") from None
     try:
         document = YAML(typ="safe", pure=True).load(io.StringIO(text))
     except YAMLError as error:

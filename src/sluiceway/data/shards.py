@@ -25,6 +25,8 @@ ENCODING = "encoding.json"
 SHARD_BYTES = 128 << 20
 """A shard is closed when it has grown to this size: large enough to read fast, small enough to fetch and hash alone."""
 
+_HINT = "`dvc checkout --force` or `dvc repro --force preprocess@...` makes it whole again"
+
 
 def write_shards(
     items: Iterable[Arrays], folder: Path, split: SplitName, shard_bytes: int = SHARD_BYTES
@@ -96,16 +98,20 @@ class ShardedSplit:
         verify: whether to compare each file with its SHA-256 on opening it.
 
     Raises:
-        CorruptShard: a file is missing or altered.
+        CorruptShard: a file is missing or altered, the manifest itself included.
         DataError: the folder holds no shards.
     """
 
     def __init__(self, folder: Path, split: SplitName, *, verify: bool = True) -> None:
         if split not in SPLITS:
             raise ValueError(f"{split!r} is not one of {', '.join(SPLITS)}")
-        entries = json.loads(_text(folder / MANIFEST)).get(split, [])
-        self._shards = [_open_shard(folder, entry, verify) for entry in entries]
-        self._starts = np.cumsum([0, *(entry["rows"] for entry in entries)])
+        try:
+            entries = json.loads(_text(folder / MANIFEST))[split]
+            self._shards = [_open_shard(folder, entry, verify) for entry in entries]
+            self._starts = np.cumsum([0, *(entry["rows"] for entry in entries)])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            fault = f"{type(error).__name__}: {error}"
+            raise CorruptShard(f"{folder / MANIFEST} does not describe its shards ({fault})", hint=_HINT) from None
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -139,12 +145,13 @@ def _open_shard(folder: Path, entry: Mapping[str, Any], verify: bool) -> dict[st
     arrays = {}
     for field, file in entry["fields"].items():
         path = folder / file["file"]
-        hint = "`dvc checkout --force` or `dvc repro --force preprocess@...` makes it whole again"
         if not path.exists():
-            raise CorruptShard(f"shard {path} is missing", hint=hint)
+            raise CorruptShard(f"shard {path} is missing", hint=_HINT)
         if verify and _sha256(path) != file["sha256"]:
-            raise CorruptShard(f"shard {path} was altered: its SHA-256 is not the one in {MANIFEST}", hint=hint)
+            raise CorruptShard(f"shard {path} was altered: its SHA-256 is not the one in {MANIFEST}", hint=_HINT)
         arrays[field] = np.load(path, mmap_mode="r", allow_pickle=False)
+        if len(arrays[field]) != entry["rows"] or not path.name.endswith(f".{field}.npy"):
+            raise CorruptShard(f"shard {path} is not the {field!r} of {entry['rows']} rows", hint=_HINT)
     return arrays
 
 

@@ -21,7 +21,7 @@ def load(raw: Path, source: str) -> bytes:
     """Fetch the bytes of one example.
 
     Raises:
-        BadExample: the file cannot be read, or is empty.
+        BadExample: the file cannot be read, is empty, or ends before its range.
     """
     name, _, span = source.partition(_RANGE)
     start, end = (int(edge) for edge in span.split("-")) if span else (0, None)
@@ -33,6 +33,8 @@ def load(raw: Path, source: str) -> bytes:
         raise BadExample("unreadable", error.strerror or str(error)) from None
     if not payload:
         raise BadExample("empty", "0 bytes")
+    if end is not None and len(payload) < end - start:
+        raise BadExample("truncated", f"{name} ends {end - start - len(payload)} bytes too early")
     return payload
 
 
@@ -42,12 +44,12 @@ def checksum(payload: bytes) -> str:
 
 
 def files_below(raw: Path, suffixes: frozenset[str]) -> list[Path]:
-    """List the files with one of these suffixes, sorted by path, hidden ones left out.
+    """List the files with one of these suffixes, sorted by path; hidden ones, and those in hidden folders, left out.
 
     Raises:
         NoRawData: the folder is missing or holds no file at all.
     """
-    found = sorted(path for path in raw.rglob("*") if path.is_file() and not path.name.startswith("."))
+    found = sorted(path for path in raw.rglob("*") if path.is_file() and not _hidden(path.relative_to(raw)))
     if not found:
         state = "is empty" if raw.is_dir() else "does not exist"
         raise NoRawData(
@@ -55,3 +57,7 @@ def files_below(raw: Path, suffixes: frozenset[str]) -> list[Path]:
             hint=f"put your data into {raw}/, or list the pipeline under `samples` in params.yaml and run `dvc repro`",
         )
     return [path for path in found if path.suffix.lower() in suffixes]
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)

@@ -4,16 +4,20 @@ Shares are of each split, so that splits of unequal size lie on each other where
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sluiceway.evaluation.axes import Scale, level_axis, upright_axis
-from sluiceway.evaluation.svg import MUTED, WIDTH, drawing, legend, line, path, series_style, shorten, text, width_of
+from sluiceway.evaluation.canvas import INK, drawing, legend, series_colour, series_dashes, shorten, ticks, words_figure
 from sluiceway.evaluation.text import number
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MOST_VALUES = 20
 """Values of a property that are drawn; the rarer ones are not."""
-_LEFT, _RIGHT = 52, WIDTH - 12
 _ROW = 19  # height of the bars of one value
+
+Shares = Mapping[str, Sequence[float]]
+"""By split, the share of each bin or value."""
 
 
 def distribution_figure(name: str, distribution: Mapping[str, Any]) -> str:
@@ -23,8 +27,7 @@ def distribution_figure(name: str, distribution: Mapping[str, Any]) -> str:
     shares = {split: [count / part["count"] for count in part[field]] for split, part in parts.items()}
     only = only_value(distribution)
     if not shares or only is not None:
-        words = "no value at all" if only is None else f"always {only}"
-        return drawing(34, f"{name}: {words}", [text(0, 22, shorten(words, 50), fill=MUTED)])
+        return words_figure(name, "no value at all" if only is None else f"always {only}")
     if distribution["kind"] == "number":
         return _histogram(name, distribution["edges"], shares, distribution.get("unit", ""))
     return _bars(name, [str(value) for value in distribution["values"]], shares)
@@ -39,38 +42,50 @@ def only_value(distribution: Mapping[str, Any]) -> str | None:
     return number(found.pop()) if len(found) == 1 else None
 
 
-def _histogram(name: str, edges: Sequence[float], shares: Mapping[str, Sequence[float]], unit: str) -> str:
-    x_scale = Scale(edges[0], edges[-1], _LEFT, _RIGHT)
-    y_scale = Scale(0, max(max(heights) for heights in shares.values()), 140, 28)
-    marks = [upright_axis(y_scale, _LEFT, _RIGHT, factor=100, unit=" %", most=3), level_axis(x_scale, 140, unit)]
-    marks.append(legend(list(shares), _LEFT, 14))
-    for index, heights in enumerate(shares.values()):
-        # Each bin gives the two ends of its roof; the outline begins and ends on the ground.
-        roof = [(x, height) for place, height in enumerate(heights) for x in edges[place : place + 2]]
-        outline = [(edges[0], 0.0), *roof, (edges[-1], 0.0)]
-        marks.append(path([(x_scale(x), y_scale(y)) for x, y in outline], **series_style(index), stroke_width=1.6))
-    return drawing(176 if unit else 162, f"Distribution of {name} by split, in % of the split", marks)
+def _histogram(name: str, edges: Sequence[float], shares: Shares, unit: str) -> str:
+    def draw(figure: "Figure") -> None:
+        axes = figure.subplots()
+        outlines = {
+            split: axes.stairs(heights, edges, color=series_colour(index), ls=series_dashes(index), lw=1.6)
+            for index, (split, heights) in enumerate(shares.items())
+        }
+        axes.margins(x=0.01)
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel(unit)
+        ticks(axes.xaxis)
+        ticks(axes.yaxis, factor=100, unit=" %", most=4)
+        legend(figure, outlines)
+
+    return drawing(f"Distribution of {name} by split, in % of the split", 180 if unit else 164, draw)
 
 
-def _bars(name: str, values: Sequence[str], shares: Mapping[str, Sequence[float]]) -> str:
+def _bars(name: str, values: Sequence[str], shares: Shares) -> str:
     order = sorted(range(len(values))[:MOST_VALUES], key=lambda index: _natural(values[index]))
-    labels = [shorten(values[index], 16) for index in order]
-    top = max(each[index] for each in shares.values() for index in order)
-    x_scale = Scale(0, top * 1.05, max(map(width_of, labels)) + 14, _RIGHT)
-    bottom = 26 + _ROW * len(order)
-    marks = [legend(list(shares), 4, 14), level_axis(x_scale, bottom, factor=100, unit=" %", grid_from=24)]
-    for row, (index, label) in enumerate(zip(order, labels, strict=True)):
-        y = 38 + _ROW * row
-        marks.append(text(x_scale.start - 8, y + 4, label, text_anchor="end"))
-        for place, each in enumerate(shares.values()):
-            middle = y + 4 * (place - (len(shares) - 1) / 2)
-            colour = series_style(place)["stroke"]
-            marks.append(line(x_scale.start, middle, x_scale(each[index]), middle, colour, stroke_width=3))
-    if len(values) > MOST_VALUES:
-        said = f"the {MOST_VALUES} most frequent values"
-        marks.append(text(_RIGHT, bottom + 30, said, text_anchor="end", fill=MUTED))
-    height = bottom + (36 if len(values) > MOST_VALUES else 20)
-    return drawing(height, f"Shares of {name} by split, in % of the split", marks)
+
+    def draw(figure: "Figure") -> None:
+        axes = figure.subplots()
+        thick = 0.66 / len(shares)
+        bars = {
+            split: axes.barh(
+                [row + thick * (place - (len(shares) - 1) / 2) for row in range(len(order))],
+                [each[index] for index in order],
+                0.75 * thick,
+                color=series_colour(place),
+            ).patches[0]
+            for place, (split, each) in enumerate(shares.items())
+        }
+        axes.set_yticks(range(len(order)), [shorten(values[index], 16) for index in order], color=INK)
+        axes.set_ylim(len(order) - 0.5, -0.5)
+        axes.grid(visible=False, axis="y")
+        axes.grid(axis="x")
+        axes.spines["bottom"].set_visible(False)
+        ticks(axes.xaxis, factor=100, unit=" %")
+        if len(values) > MOST_VALUES:
+            axes.set_xlabel(f"the {MOST_VALUES} most frequent values")
+        legend(figure, bars)
+
+    height = 50 + _ROW * len(order) + (18 if len(values) > MOST_VALUES else 0)
+    return drawing(f"Shares of {name} by split, in % of the split", height, draw)
 
 
 def _natural(value: str) -> tuple[bool, float, str]:

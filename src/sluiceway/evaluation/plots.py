@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from sluiceway.evaluation.axes import Scale, level_axis, padded, upright_axis, upright_axis_room
+import numpy as np
+import numpy.typing as npt
+
+from sluiceway.evaluation import text
 from sluiceway.evaluation.calibration import Calibration
-from sluiceway.evaluation.confusion import Confusion
-from sluiceway.evaluation.scores import Score
-from sluiceway.evaluation.svg import (
+from sluiceway.evaluation.canvas import (
     BAR,
     BLUE,
     GROUND,
@@ -15,20 +17,25 @@ from sluiceway.evaluation.svg import (
     MUTED,
     ORANGE,
     PAPER,
-    RED,
+    TEXT,
     WIDTH,
     drawing,
-    element,
     legend,
-    line,
-    path,
-    series_style,
+    series_colour,
+    series_dashes,
     shorten,
-    text,
-    width_of,
+    ticks,
+    words_figure,
 )
-from sluiceway.evaluation.text import figure, interval, number
+from sluiceway.evaluation.confusion import Confusion
+from sluiceway.evaluation.scores import Score
 from sluiceway.usecases.base import Metric
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Floats = npt.NDArray[np.float64]
 
 Points = Sequence[tuple[float, float]]
 Curves = Mapping[str, Mapping[str, Points]]
@@ -38,6 +45,8 @@ MOST_POINTS = 240
 """Points of one curve; longer ones are drawn as means of neighbours."""
 MOST_CELLS_WITH_COUNTS = 12
 """Classes up to which a confusion matrix writes its counts into the cells."""
+_LEAST_TEXT = 7  # a matrix whose class names would be lower than this names none
+_FEW_POINTS = 12  # of a curve: each one is marked
 _LOGARITHMIC_FROM = 30.0  # largest over smallest value from which a curve of positive values is drawn on a log scale
 _SIDES = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
 
@@ -71,22 +80,31 @@ def curve_figure(title: str, series: Mapping[str, Points]) -> str:
     xs = [x for points in drawn.values() for x, y in points if math.isfinite(y)]
     ys = [y for points in drawn.values() for _, y in points if math.isfinite(y)]
     if not ys:
-        return drawing(40, f"{title}: no finite value", [text(WIDTH / 2, 24, "no finite value", text_anchor="middle")])
-    # A learning rate falls far too, but its shape is known on a linear scale.
-    logarithmic = "loss" in title.lower() and min(ys) > 0 and max(ys) / min(ys) > _LOGARITHMIC_FROM
-    y_scale = Scale(*padded(min(ys), max(ys), logarithmic=logarithmic), 200, 28, logarithmic)
-    left = max(46.0, upright_axis_room(y_scale))
-    x_scale = Scale(min(0.0, *xs), max(xs), left, WIDTH - 10)
-    parts = [
-        upright_axis(y_scale, left, WIDTH - 10),
-        level_axis(x_scale, 200, "step"),
-        legend([name for name in drawn if name != title], left, 14),
-    ]
-    for index, points in enumerate(drawn.values()):
-        places = [(x_scale(x), y_scale(y)) for x, y in points]
-        parts.append(path(places, **series_style(index), stroke_width=1.8))
-    ends = ", ".join(f"{name} ends at {number(points[-1][1])}" for name, points in series.items() if points)
-    return drawing(238, f"{title} against the training step: {ends}", parts)
+        return words_figure(title, "no finite value")
+
+    def draw(figure: "Figure") -> None:
+        axes = figure.subplots()
+        # A learning rate falls far too, but its shape is known on a linear scale.
+        if "loss" in title.lower() and min(ys) > 0 and max(ys) / min(ys) > _LOGARITHMIC_FROM:
+            _log_scale(axes, max(ys) / min(ys))
+        lines = {}
+        for index, (name, points) in enumerate(drawn.items()):
+            # What is not finite breaks the line; the points of a short one are marked, so that a lone one is seen.
+            values = [y if math.isfinite(y) else math.nan for _, y in points]
+            marker = "o" if len(points) <= _FEW_POINTS else ""
+            colour, dashes = series_colour(index), series_dashes(index)
+            (lines[name],) = axes.plot(
+                [x for x, _ in points], values, color=colour, ls=dashes, marker=marker, markersize=5
+            )
+        axes.set_xlim(min(0, *xs), max(xs) or 1)
+        axes.set_xlabel("step")
+        ticks(axes.xaxis)
+        ticks(axes.yaxis)
+        if [title] != list(lines):
+            legend(figure, lines)
+
+    ends = ", ".join(f"{name} ends at {text.number(points[-1][1])}" for name, points in series.items() if points)
+    return drawing(f"{title} against the training step: {ends}", 240, draw)
 
 
 def whisker_figure(metric: Metric, scores: Mapping[str, Score], best: str | None = None) -> str:
@@ -97,26 +115,32 @@ def whisker_figure(metric: Metric, scores: Mapping[str, Score], best: str | None
         scores: by learner, in the order of drawing.
         best: the learner to bring out: the model among its baselines.
     """
-    shown = {name: score for name, score in scores.items() if math.isfinite(score.value)}
-    ends = [end for score in shown.values() for end in (score.low, score.value, score.high) if math.isfinite(end)]
-    scale = Scale(*padded(min(ends, default=0.0), max(ends, default=1.0), share=0.06), 14, WIDTH - 14)
-    bottom = 8 + 42 * len(scores)
     factor, unit = (100, " in %") if metric.percent else (1, "")
-    title = shorten(f"{metric.title}{unit if '%' not in metric.title else ''}", 56)
-    parts = [level_axis(scale, bottom, title, factor=factor, grid_from=4)]
-    for index, (name, score) in enumerate(scores.items()):
-        colour, y = (BLUE if name == best else MUTED), 22 + 42 * index
-        parts.append(text(14, y, shorten(name, 34), font_weight=600 if name == best else 400))
-        parts.append(text(WIDTH - 14, y, figure(metric, score.value), text_anchor="end", font_weight=600, fill=colour))
-        parts.append(_whisker(scale, score, y + 13, colour))
+
+    def draw(figure: "Figure") -> None:
+        axes = figure.subplots()
+        for row, (name, score) in enumerate(scores.items()):
+            colour, weight = (BLUE, "bold") if name == best else (MUTED, "normal")
+            above, place = row - 0.25, axes.get_yaxis_transform()
+            value = text.figure(metric, score.value)
+            axes.text(0, above, shorten(name, 28), weight=weight, transform=place)
+            axes.text(1, above, value, weight="bold", color=colour, ha="right", transform=place)
+            if math.isfinite(score.value):
+                _whisker(axes, score, row, colour)
+        axes.set_ylim(len(scores) - 0.5, -0.8)
+        axes.set_yticks([])
+        axes.grid(axis="x")
+        axes.set_xlabel(shorten(f"{metric.title}{unit if '%' not in metric.title else ''}", 44))
+        ticks(axes.xaxis, factor=factor)
+
     said = "; ".join(
-        f"{name}: {figure(metric, score.value)} ({interval(metric, score)})" for name, score in scores.items()
+        f"{name}: {text.figure(metric, score.value)} ({text.interval(metric, score)})" for name, score in scores.items()
     )
-    return drawing(bottom + 38, f"{metric.title}. {said}", parts)
+    return drawing(f"{metric.title}. {said}", 54 + 44 * len(scores), draw)
 
 
 def whisker_cell(score: Score, overall: float, span: tuple[float, float], *, worse: bool) -> str:
-    """Draw one slice's value and interval beside the overall value, small enough for a table's cell.
+    """Draw one slice's value and interval beside the overall value, as HTML for a table's cell.
 
     Args:
         score: the slice's.
@@ -124,58 +148,73 @@ def whisker_cell(score: Score, overall: float, span: tuple[float, float], *, wor
         span: least and largest value of all cells of the table, so that they compare by eye.
         worse: whether to draw it in the colour of a warning.
     """
-    scale = Scale(*padded(*span, share=0.04), 5, 135)
-    parts = [line(scale(overall), 0, scale(overall), 20, MUTED, stroke_dasharray="2 2")]
-    parts.append(_whisker(scale, score, 10, RED if worse else BLUE))
-    return drawing(20, "worse than overall" if worse else "not clearly worse than overall", parts, width=140)
+    low, high = span
+
+    def place(value: float) -> str:
+        return f"{100 * (value - low) / ((high - low) or 1.0):.2f}%"
+
+    marks = [f'<span class="all" style="left:{place(overall)}"></span>']
+    if math.isfinite(score.value) and score.known:
+        ends = f"left:{place(score.low)};right:calc(100% - {place(score.high)})"
+        marks.append(f'<span class="range" style="{ends}"></span>')
+    if math.isfinite(score.value):
+        marks.append(f'<span class="dot" style="left:{place(score.value)}"></span>')
+    label = "worse than overall" if worse else "not clearly worse than overall"
+    return f'<div class="whisker{" bad" if worse else ""}" role="img" aria-label="{label}">{"".join(marks)}</div>'
 
 
 def reliability_figure(calibration: Calibration) -> str:
     """Draw the share of right answers against confidence, with Wilson intervals, over the number of items per bin."""
-    left, right, top, base, floor = 52, WIDTH - 10, 10, 216, 276
-    x_scale, y_scale = Scale(0, 1, left, right), Scale(0, 1, base, top)
     most = max(each.count for each in calibration.bins)
-    heights = Scale(0, most, floor, base + 12)
-    parts = [
-        upright_axis(y_scale, left, right, factor=100, unit=" %"),
-        level_axis(x_scale, floor, "confidence in %", factor=100),
-        line(x_scale(0), y_scale(0), x_scale(1), y_scale(1), MUTED, stroke_dasharray="4 3"),
-        text(left - 6, base + 20, number(most), text_anchor="end", fill=MUTED),
-        text(left - 6, floor, "items", text_anchor="end", fill=MUTED),
-    ]
-    for each in calibration.bins:
-        x, y, place = x_scale(each.low), heights(each.count), x_scale(each.confidence)
-        wide, high = x_scale(each.high) - x, max(floor - y, 0.8)
-        parts.append(element("rect", x=x + 1, y=y, width=wide - 2, height=high, fill=BAR))
-        parts.append(
-            line(place, y_scale(each.accuracy.low), place, y_scale(each.accuracy.high), BLUE, stroke_width=1.6)
-        )
-        parts.append(_dot(place, y_scale(each.accuracy.value), BLUE))
-    return drawing(floor + 38, f"Reliability diagram; expected calibration error {100 * calibration.ece:.1f} %", parts)
+
+    def draw(figure: "Figure") -> None:
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
+        upper.plot([0, 1], [0, 1], color=MUTED, ls=(0, (4, 3)), lw=1)
+        for each in calibration.bins:
+            upper.vlines(each.confidence, each.accuracy.low, each.accuracy.high, color=BLUE, lw=1.6)
+            upper.plot(each.confidence, each.accuracy.value, "o", color=BLUE)
+            lower.bar(each.low, each.count, 0.95 * (each.high - each.low), align="edge", color=BAR)
+        upper.spines["bottom"].set_visible(False)
+        upper.set(xlim=(0, 1), ylim=(0, 1))
+        lower.set_yticks([0, most], ["0", text.number(most)])
+        lower.grid(visible=False)
+        lower.set(xlabel="confidence in %", ylabel="items", ylim=(0, most))
+        ticks(lower.xaxis, factor=100)
+        ticks(upper.yaxis, factor=100, unit=" %")
+
+    return drawing(f"Reliability diagram; expected calibration error {100 * calibration.ece:.1f} %", 320, draw)
 
 
 def confusion_figure(confusion: Confusion) -> str:
     """Draw a confusion matrix: right answers blue, errors orange, as shares of each true class."""
     size = len(confusion.labels)
     labels = [shorten(label, 12) for label in confusion.labels]
-    margin = max(map(width_of, labels)) + 10
-    left, upright = max(margin, 46.0), margin > 30
-    top = (margin if upright else 16) + 20
-    cell = (WIDTH - 4 - left) / size
-    parts = [text(left, 12, "predicted →", fill=MUTED), text(0, top - 6, "true ↓", fill=MUTED)]
-    for index, label in enumerate(labels if cell >= 9 else []):
-        middle = cell * (index + 0.5)
-        parts.append(text(left - 6, top + middle + 4, label, text_anchor="end"))
-        parts.append(_column_label(left + middle, top - 6, label, upright=upright or cell < 16))
-    for row, counts in enumerate(confusion.counts):
-        for column, count in enumerate(counts):
-            share = float(count) / max(1, int(counts.sum()))
-            place = (left + cell * column, top + cell * row, cell)
-            parts.append(_cell(*place, share, right=row == column))
-            if count and size <= MOST_CELLS_WITH_COUNTS:
-                parts.append(_cell_count(*place, int(count), share, right=row == column))
+    longest = max(map(len, labels))
+    cell = 0.85 * WIDTH / size  # about
+    height = min(TEXT, 0.8 * cell)
+    strengths = _strengths(confusion)
+
+    def draw(figure: "Figure") -> None:
+        axes = figure.subplots()
+        axes.imshow(_cell_colours(strengths), interpolation="none")
+        axes.grid(visible=False)
+        axes.spines[:].set_visible(False)
+        axes.xaxis.set_label_position("top")
+        axes.set(xlabel="predicted", ylabel="true")
+        axes.tick_params(labeltop=True, labelbottom=False, labelsize=height)
+        named = labels if height >= _LEAST_TEXT else []
+        axes.set_xticks(range(len(named)), named, rotation=90 if longest * 0.8 * height > cell else 0)
+        axes.set_yticks(range(len(named)), named)
+        if size > MOST_CELLS_WITH_COUNTS:
+            return
+        of_counts = min(TEXT, 1.4 * cell / len(str(confusion.counts.max())))
+        for row, column in zip(*confusion.counts.nonzero(), strict=True):
+            ink = PAPER if strengths[row, column] > 0.6 else INK
+            count = str(confusion.counts[row, column])
+            axes.text(column, row, count, color=ink, size=of_counts, ha="center", va="center")
+
     said = ", ".join(f"{count} of {truth} taken for {taken}" for truth, taken, count in confusion.worst())
-    return drawing(top + cell * size + 4, f"Confusion matrix of {size} classes; {said or 'no error'}", parts)
+    return drawing(f"Confusion matrix of {size} classes; {said or 'no error'}", WIDTH, draw)
 
 
 def _thinned(points: Points) -> Points:
@@ -186,40 +225,34 @@ def _thinned(points: Points) -> Points:
     return [(sum(x for x, _ in run) / len(run), sum(y for _, y in run) / len(run)) for run in runs]
 
 
-def _whisker(scale: Scale, score: Score, y: float, colour: str) -> str:
-    if not math.isfinite(score.value):
-        return ""
-    parts = []
+def _log_scale(axes: "Axes", ratio: float) -> None:
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    axes.set_yscale("log")
+    # A short range gets labels between the powers of ten.
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if ratio < 100 else (1, 3) if ratio < 1000 else (1,)))
+    axes.yaxis.set_minor_locator(NullLocator())
+
+
+def _whisker(axes: "Axes", score: Score, row: float, colour: str) -> None:
     if score.known:
-        low, high = scale(score.low), scale(score.high)
-        parts = [line(low, y, high, y, colour, stroke_width=2)]
-        parts += [line(x, y - 4, x, y + 4, colour, stroke_width=2) for x in (low, high)]
-    return "".join([*parts, _dot(scale(score.value), y, colour)])
+        axes.plot([score.low, score.high], [row, row], "|-", color=colour, markeredgecolor=colour, markeredgewidth=1.8)
+    axes.plot(score.value, row, "o", color=colour)
 
 
-def _dot(x: float, y: float, colour: str) -> str:
-    return element("circle", cx=x, cy=y, r=4, fill=colour, stroke=PAPER, stroke_width=1)
-
-
-def _column_label(x: float, y: float, label: str, *, upright: bool) -> str:
-    if upright:
-        return text(0, 0, label, transform=f"translate({x + 4:.2f} {y:.2f}) rotate(-90)")
-    return text(x, y, label, text_anchor="middle")
-
-
-def _cell(x: float, y: float, size: float, share: float, *, right: bool) -> str:
-    ground = element("rect", x=x, y=y, width=size - 1, height=size - 1, fill=GROUND)
-    if not share:
-        return ground
-    colour, strength = (BLUE if right else ORANGE), _strength(share, right=right)
-    return ground + element("rect", x=x, y=y, width=size - 1, height=size - 1, fill=colour, fill_opacity=strength)
-
-
-def _cell_count(x: float, y: float, size: float, count: int, share: float, *, right: bool) -> str:
-    ink = PAPER if _strength(share, right=right) > 0.6 else INK
-    return text(x + size / 2 - 0.5, y + size / 2 + 4, str(count), text_anchor="middle", fill=ink)
-
-
-def _strength(share: float, *, right: bool) -> float:
+def _strengths(confusion: Confusion) -> Floats:
+    """Return how strongly each cell [C true, C predicted] is coloured, 0 to 1."""
+    counts = confusion.counts.astype(np.float64)
+    shares = counts / np.maximum(1.0, counts.sum(axis=1, keepdims=True))
     # Errors are rare: the square root lets a share of one in a hundred be seen.
-    return share if right else math.sqrt(share)
+    strengths: Floats = np.where(np.eye(len(shares), dtype=bool), shares, np.sqrt(shares))
+    return strengths
+
+
+def _cell_colours(strengths: Floats) -> Floats:
+    """Return the colours [C true, C predicted, RGB] of the cells."""
+    from matplotlib.colors import to_rgb
+
+    right = np.eye(len(strengths), dtype=bool)[:, :, None]
+    full = np.where(right, to_rgb(BLUE), to_rgb(ORANGE))
+    return np.asarray(to_rgb(GROUND)) * (1 - strengths[:, :, None]) + full * strengths[:, :, None]

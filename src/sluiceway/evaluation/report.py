@@ -1,4 +1,4 @@
-"""The two pages for people: what the data gate found, and how good the model is.
+"""The pages for people: what each gate found, and how good the model is.
 
 Each page is one file that asks nothing of anywhere else: styles and figures are inside it, there are no scripts, and a
 content policy forbids what a panel of a use case might try to fetch. Everything that comes from data is escaped.
@@ -8,6 +8,7 @@ The same facts give the same bytes: a page carries no date.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sluiceway.evaluation import plots, text
@@ -16,7 +17,7 @@ from sluiceway.evaluation.confusion import Confusion
 from sluiceway.evaluation.distributions import distribution_figure, only_value
 from sluiceway.evaluation.scores import Score
 from sluiceway.evaluation.slices import Slice
-from sluiceway.gates.verdict import Check, Verdict
+from sluiceway.gates.verdict import Check, GateName, Verdict
 from sluiceway.usecases.base import Metric, Panel
 
 if TYPE_CHECKING:
@@ -120,10 +121,7 @@ def data_page(
     distributions = {**({"target": profile["target"]} if profile["target"] else {}), **profile["measures"]}
     only = {name: only_value(each) for name, each in distributions.items()}
     return _template("data.html").render(
-        verdict=verdict,
-        headline=_GATE_HEADLINES[verdict.state],
-        state=_STATES[verdict.state],
-        checks=[(check, _outcome(check)) for check in sorted(verdict.checks, key=_urgency)],
+        **_said(verdict),
         profile=profile,
         constants={name: value for name, value in only.items() if value is not None},
         distributions={name: _distribution(name, distributions[name]) for name, value in only.items() if value is None},
@@ -135,12 +133,56 @@ def data_page(
     )
 
 
+def gate_page(verdict: Verdict, *, run_id: str = "") -> str:
+    """Render a verdict alone, as for the cost and the model gate: its state, its reason and its checks.
+
+    Args:
+        verdict: of any gate.
+        run_id: MLflow run, if one is known yet.
+    """
+    return _template("gate.html").render(**_said(verdict), run_id=run_id)
+
+
+def write_verdict(verdict: Verdict, folder: Path, run_id: str = "") -> None:
+    """Write a verdict for programs and for people: ``<gate>.json`` and its page ``<gate>.html``."""
+    verdict.write(folder / f"{verdict.gate}.json")
+    (folder / f"{verdict.gate}.html").write_text(gate_page(verdict, run_id=run_id), encoding="utf-8")
+
+
 _STATES = {"open": "good", "overridden": "care", "closed": "bad"}
-_GATE_HEADLINES = {
-    "open": "Open: this data is fit to learn from",
-    "overridden": "Overridden: a person let this data through",
-    "closed": "Closed: nothing is trained on this data",
+_GATE_HEADLINES: dict[GateName, dict[str, str]] = {
+    "data": {
+        "open": "Open: this data is fit to learn from",
+        "overridden": "Overridden: a person let this data through",
+        "closed": "Closed: nothing is trained on this data",
+    },
+    "cost": {
+        "open": "Open: this training is worth its price",
+        "overridden": "Overridden: a person let this training go on",
+        "closed": "Closed: this training does not go on",
+    },
+    "model": {
+        "open": "Open: this model becomes the champion",
+        "overridden": "Overridden: a person lets this model become the champion",
+        "closed": "Closed: this model does not become the champion",
+    },
 }
+_SUBJECTS: dict[GateName, str] = {
+    "data": "Digest of the example table",
+    "cost": "Digest of the training job",
+    "model": "Digest of the model",
+}
+
+
+def _said(verdict: Verdict) -> dict[str, Any]:
+    """Return what every page of a verdict shows."""
+    return {
+        "verdict": verdict,
+        "headline": _GATE_HEADLINES[verdict.gate][verdict.state],
+        "state": _STATES[verdict.state],
+        "checks": [(check, _outcome(check)) for check in sorted(verdict.checks, key=_urgency)],
+        "subject": _SUBJECTS[verdict.gate],
+    }
 
 
 def _headline(evaluation: Evaluation) -> tuple[str, str]:

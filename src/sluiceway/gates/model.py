@@ -57,12 +57,13 @@ def judge(
             for other in baselines
         ]
     if champion:
+        limit = champion.value - sign * limits.champion_margin
         checks.append(
             Check(
                 name="no_worse_than_champion",
-                passed=sign * (challenger.value - champion.value) >= -limits.champion_margin,
+                passed=challenger.value >= limit if higher_is_better else challenger.value <= limit,
                 figure=challenger.value,
-                limit=champion.value - sign * limits.champion_margin,
+                limit=limit,
                 message=f"{metric} is {challenger.text}; the champion, {champion.name}, has {champion.text}",
             )
         )

@@ -94,7 +94,8 @@ class Verdict(BaseModel):
         """Whether the pipeline may go on. A verdict without checks is closed: nothing was asked."""
         if not self.checks:
             return False
-        overridden = set(self.override.checks) if self.override else set()
+        override = self.override
+        overridden = set(override.checks) if override and override.subject == self.subject else set()
         return all(check.name in overridden for check in self.closed_by)
 
     @property

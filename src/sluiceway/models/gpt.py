@@ -31,8 +31,8 @@ class Attention(nn.Module):
         self.heads = heads
         self.qkv = nn.Linear(channels, 3 * channels, bias=False)
         self.out = nn.Linear(channels, channels, bias=False)
-        self.query_norm = nn.RMSNorm(channels // heads)
-        self.key_norm = nn.RMSNorm(channels // heads)
+        self.query_norm = nn.RMSNorm(channels // heads, elementwise_affine=False)
+        self.key_norm = nn.RMSNorm(channels // heads, elementwise_affine=False)
 
     def forward(self, hidden: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """Let each token look at itself and those before it."""
@@ -50,9 +50,9 @@ class Layer(nn.Module):
 
     def __init__(self, channels: int, heads: int, dropout: float) -> None:
         super().__init__()
-        self.attention_norm = nn.RMSNorm(channels)
+        self.attention_norm = nn.RMSNorm(channels, elementwise_affine=False)
         self.attention = Attention(channels, heads)
-        self.perceptron_norm = nn.RMSNorm(channels)
+        self.perceptron_norm = nn.RMSNorm(channels, elementwise_affine=False)
         self.up = nn.Linear(channels, 4 * channels, bias=False)
         self.down = nn.Linear(4 * channels, channels, bias=False)
         self.dropout = dropout
@@ -87,14 +87,14 @@ class GPT(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, channels)
         self.layers = nn.ModuleList(Layer(channels, heads, dropout) for _ in range(layers))
-        self.norm = nn.RMSNorm(channels)
+        self.norm = nn.RMSNorm(channels, elementwise_affine=False)
         cos, sin = rotary(context, channels // heads)
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
         self._initialise()
 
     def _initialise(self) -> None:
-        nn.init.normal_(self.embedding.weight, std=self.embedding.embedding_dim**-0.5)
+        nn.init.normal_(self.embedding.weight, std=0.02)
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=module.in_features**-0.5)

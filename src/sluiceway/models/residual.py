@@ -24,7 +24,6 @@ class Block(nn.Module):
         self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
         self.project = None if stride == 1 and inputs == outputs else nn.Conv2d(inputs, outputs, 1, bias=False)
         self.stride = stride
-        nn.init.zeros_(self.conv2.weight)  # a block begins as its shortcut
 
     def forward(self, images: Tensor) -> Tensor:
         """Add what the block learned to its input."""
@@ -43,8 +42,8 @@ class ResidualNet(nn.Module):
     Args:
         channels: C of the images.
         classes: K.
-        stem: channels after the first convolution.
-        widths: channels of each stage; the first block of each stage halves H and W.
+        stem: channels after the first convolution, which halves H and W.
+        widths: channels of each stage; every stage but the first halves H and W again.
         depths: blocks of each stage.
         groups: of the group norms.
         mean: of the training images' pixels per channel, in 0..1.
@@ -69,16 +68,25 @@ class ResidualNet(nn.Module):
         super().__init__()
         self.register_buffer("mean", torch.tensor(mean).view(1, channels, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, channels, 1, 1))
-        self.stem = nn.Conv2d(channels, stem, 3, 1, 1, bias=False)
+        self.stem = nn.Conv2d(channels, stem, 5, 2, 2, bias=False)
         blocks: list[nn.Module] = []
         inputs = stem
-        for width, depth in zip(widths, depths, strict=True):
+        for stage, (width, depth) in enumerate(zip(widths, depths, strict=True)):
             for position in range(depth):
-                blocks.append(Block(inputs, width, stride=1 if position else 2, groups=groups))
+                blocks.append(Block(inputs, width, stride=2 if stage and not position else 1, groups=groups))
                 inputs = width
         self.blocks = nn.Sequential(*blocks)
         self.norm = nn.GroupNorm(min(groups, inputs), inputs)
         self.head = nn.Linear(inputs, classes)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        for module in self.modules():
+            if isinstance(module, Block):  # a block begins as its shortcut
+                nn.init.zeros_(module.conv2.weight)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 

@@ -102,7 +102,7 @@ def _gather(
         advantages=_advantages(pipeline, learners, table),
         facts={"Data gate": f"{verdict['state']}: {verdict['reason']}"},
         curves=training_curves(_curves(pipeline.reports / "curves")),
-        slices=slices(outcomes, table, metric, settings.resamples, settings.seed),
+        slices=slices(outcomes, table, metric, settings.resamples, settings.seed, groups=_groups(outcomes, table)),
         calibration=calibrate(outcomes),
         confusion=confuse(outcomes, loaded.encoding.get("classes", [])),
         panels=pipeline.usecase.show(Evidence(loaded.model, loaded.encoding, outcomes, loader_of_row(pipeline, table))),

@@ -27,6 +27,8 @@ def register(pipeline: Pipeline) -> None:
         ModelError: the model's files were altered.
         TrackingError: the registry refuses.
     """
+    from sluiceway.evaluation.report import write_verdict
+
     with stage("register", pipeline) as clock:
         evaluation = _read(pipeline.reports / "evaluation.json")
         with clock("tracking"):
@@ -43,7 +45,8 @@ def register(pipeline: Pipeline) -> None:
                 )
                 if verdict.open:
                     registry.set_alias(pipeline.root, name, registry.CHAMPION, version.number)
-        verdict.write(pipeline.reports / "verdicts" / "model.json")
+        with clock("reports"):
+            write_verdict(verdict, pipeline.reports / "verdicts", version.run_id)
         document = {"name": name, "version": version.number, "run_id": version.run_id, "champion": verdict.open}
         (pipeline.reports / "registration.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
         done("register", pipeline, clock, _summary(version, champion, verdict))

@@ -31,6 +31,8 @@ def train(pipeline: Pipeline) -> None:
         GateClosed: the training is not worth its price.
         TrainingError: it cannot go on.
     """
+    from sluiceway.evaluation.report import write_verdict
+
     with stage("train", pipeline) as clock:
         job = prepare(pipeline)
         places = Places(Path(job.folder))
@@ -41,12 +43,14 @@ def train(pipeline: Pipeline) -> None:
                 try:
                     trained = driver.run(job, lambda point: _show(meter, point))
                 except GateClosed:
-                    run.log_verdict(Verdict.read(places.verdict))
+                    verdict = Verdict.read(places.verdict)
+                    write_verdict(verdict, pipeline.reports / "verdicts", run.id)
+                    run.log_verdict(verdict)
                     raise
             _count(clock, trained.result)
             with clock("reports"):
                 report = _report(pipeline, trained)
-                trained.verdict.write(pipeline.reports / "verdicts" / "cost.json")
+                write_verdict(trained.verdict, pipeline.reports / "verdicts", run.id)
                 _write_model(pipeline, trained.weights, run.id)
                 _write_curves(pipeline.reports / "curves", trained.curve)
             with clock("tracking"):

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +68,7 @@ def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
         if not fault:
             state = json.loads((place / _STATE).read_text(encoding="utf-8"))
             return Checkpoint(state.pop("step"), load_file(place / _TENSORS), state), warnings
-        aside = place.with_name(f"broken-{place.name}-{os.getpid()}")
+        aside = place.with_name(f"broken-{place.name}-{time.time_ns()}")  # the same step may break again
         place.rename(aside)
         warnings.append(f"checkpoint {place.name} is broken ({fault}): set aside as {aside.name}")
     return None, warnings

@@ -51,10 +51,12 @@ def learning_rate(step: int, steps: int, train: Train) -> float:
     """Return the learning rate of the optimizer step that follows ``step``: warm-up, then the schedule.
 
     A function of the step, not an object with a state: there is nothing to save and nothing to get out of step.
+    ``one_cycle`` is the shape of Smith and Topin, "Super-Convergence", 2018, with cosines for lines.
     """
     warmup = max(1, round(train.warmup * steps)) if train.warmup else 0
     if step < warmup:
-        return train.lr * (step + 1) / warmup
+        risen = (step + 1) / warmup
+        return train.lr * ((1 - math.cos(math.pi * risen)) / 2 if train.schedule == "one_cycle" else risen)
     left = max(1, steps - warmup)
     progress = min(1.0, (step - warmup) / left)
     match train.schedule:
@@ -62,7 +64,7 @@ def learning_rate(step: int, steps: int, train: Train) -> float:
             share = 1.0
         case "linear":
             share = 1.0 - progress
-        case "cosine":
+        case "cosine" | "one_cycle":
             share = (1 + math.cos(math.pi * progress)) / 2
     return train.lr * (train.final_lr + (1 - train.final_lr) * share)
 

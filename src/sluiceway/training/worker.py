@@ -54,6 +54,8 @@ def train_worker(packed: dict[str, Any]) -> None:
     spool = Spool(places.metrics, start) if share.rank == 0 else None
     recorder = Recorder(spool, Best(**checkpoint.state["best"]) if checkpoint else Best())
     sharded = job.hardware.strategy == "fsdp"
+    if not sharded:  # convolutions are faster so; FSDP2 needs plain parameters
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     learner = Learner(network, usecase, params.objective, train, job.plan, recorder, start, sharded=sharded)
     keeper = Keeper(job, params, recorder, checkpoint, started)
     training = TrainingStream(

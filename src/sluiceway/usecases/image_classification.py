@@ -8,11 +8,11 @@ import io
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sluiceway.config import DataParams, ModelParams, Section
 from sluiceway.data.sources import files_below
@@ -58,14 +58,23 @@ class ResidualParams(ModelParams):
 
     name: Literal["residual"] = "residual"
     """Which architecture."""
-    stem: int = Field(24, ge=1)
-    """Channels after the first convolution."""
-    widths: list[int] = Field(default_factory=lambda: [48, 96], min_length=1)
-    """Channels of each stage; each stage halves the image."""
-    depths: list[int] = Field(default_factory=lambda: [2, 2], min_length=1)
+    stem: int = Field(32, ge=1)
+    """Channels after the first convolution, which halves the image."""
+    widths: list[Annotated[int, Field(ge=1)]] = Field(default_factory=lambda: [32, 64], min_length=1)
+    """Channels of each stage; every stage but the first halves the image again."""
+    depths: list[Annotated[int, Field(ge=1)]] = Field(default_factory=lambda: [1, 2], min_length=1)
     """Residual blocks of each stage."""
     groups: int = Field(8, ge=1)
-    """Groups of the group norms; widths must be multiples of it."""
+    """Groups of the group norms; ``stem`` and ``widths`` are multiples of it, or below it."""
+
+    @model_validator(mode="after")
+    def _can_be_built(self) -> "ResidualParams":
+        if len(self.widths) != len(self.depths):
+            raise ValueError(f"widths name {len(self.widths)} stages and depths {len(self.depths)}: give one of each")
+        odd = [width for width in (self.stem, *self.widths) if width % min(self.groups, width)]
+        if odd:
+            raise ValueError(f"{odd[0]} channels do not divide by groups {self.groups}: use a multiple of it")
+        return self
 
 
 class ImageObjective(Section):
@@ -111,7 +120,7 @@ def measure(payload: bytes, data: ImageData) -> Measures:
     image = _open(payload)
     pixels = np.asarray(image.convert("L"), np.float32) / 255
     contrast = float(pixels.std())
-    if contrast == 0:
+    if pixels.min() == pixels.max():  # a deviation of equal pixels need not be exactly 0
         raise BadExample("blank", f"every pixel is {pixels.flat[0]:.2f}")
     return {
         "width": image.width,
@@ -200,11 +209,9 @@ def _pixels(payload: bytes, size: int, channels: int) -> npt.NDArray[np.uint8]:
 
 def build(params: ResidualParams, encoding: Encoding) -> "nn.Module":
     """Make the untrained network."""
-    import torch
-
     from sluiceway.models.residual import ResidualNet
 
-    network = ResidualNet(
+    return ResidualNet(
         channels=encoding["channels"],
         classes=len(encoding["classes"]),
         stem=params.stem,
@@ -214,7 +221,6 @@ def build(params: ResidualParams, encoding: Encoding) -> "nn.Module":
         mean=encoding["mean"],
         std=encoding["std"],
     )
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 def losses(model: "nn.Module", batch: Batch, objective: ImageObjective) -> dict[str, "Tensor"]:
@@ -301,15 +307,13 @@ METRICS = (
 
 def baselines(reader: Reader, data: ImageData, encoding: Encoding) -> Mapping[str, Outcomes]:
     """Answer the test split with the commonest class, and with HOG features and a support vector machine."""
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
     from sklearn.svm import SVC
 
     train_features, train_targets, _ = _features(reader("train"), encoding)
     test_features, test_targets, rows = _features(reader("test"), encoding)
     commonest = int(np.bincount(train_targets).argmax())
     share = float((train_targets == commonest).mean())
-    machine = make_pipeline(StandardScaler(), SVC(C=10.0)).fit(train_features, train_targets)
+    machine = SVC(C=10.0).fit(train_features, train_targets)
     margins = machine.decision_function(test_features)
     constant = _outcomes(test_targets, np.full_like(test_targets, commonest), np.full(len(test_targets), share))
     classical = _outcomes(test_targets, machine.predict(test_features), _softmax(margins))

@@ -107,7 +107,7 @@ def _discounts(counts: npt.NDArray[Any]) -> Floats:
     cuts = [count - (count + 1) * share * of[count + 1] / of[count] if of[count] else 0.5 for count in (1, 2, 3)]
     # Nothing may be cut below a small rest: a context that leaves nothing to the order below would rule bytes out.
     least, most = np.array([0.0, 0.05, 0.05, 0.05]), np.array([0.0, 1.0, 2.0, 3.0])
-    return np.minimum(np.maximum([0.0, *cuts], least), most)
+    return np.asarray(np.clip([0.0, *cuts], least, most), np.float64)
 
 
 def _find(table: Keys, wanted: Keys) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:

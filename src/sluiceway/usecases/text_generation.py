@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sluiceway.config import DataParams, ModelParams, Section
 from sluiceway.data.sources import byte_range, files_below
@@ -67,13 +67,21 @@ class GPTParams(ModelParams):
     name: Literal["gpt"] = "gpt"
     """Which architecture."""
     channels: int = Field(192, ge=8)
-    """Width of the residual stream; a multiple of ``heads``."""
+    """Width of the residual stream; a multiple of twice ``heads``."""
     layers: int = Field(4, ge=1)
     """Number of layers."""
     heads: int = Field(6, ge=1)
     """Attention heads per layer."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Share of each branch that is dropped in training; needed when examples are seen many times."""
+
+    @model_validator(mode="after")
+    def _can_be_built(self) -> "GPTParams":
+        if self.channels % (2 * self.heads):  # rotary positions turn pairs of a head's channels
+            share = 2 * self.heads
+            near = share * max(1, round(self.channels / share))
+            raise ValueError(f"channels {self.channels} do not divide by 2 x heads = {share}: use {near}")
+        return self
 
 
 class TextObjective(Section):
@@ -209,7 +217,9 @@ def _stream(examples: Iterable[Loaded], encoding: Encoding) -> tuple[np.ndarray,
 def _tokenizer(encoding: Encoding) -> "Tokenizer":
     from tokenizers import Tokenizer
 
-    return Tokenizer.from_str(encoding["tokenizer"])
+    tokenizer = Tokenizer.from_str(encoding["tokenizer"])
+    tokenizer.encode_special_tokens = True  # a text that spells out END is text, and does not end a passage
+    return tokenizer
 
 
 def _token_sizes(encoding: Encoding) -> tuple[np.ndarray, np.ndarray]:
@@ -279,7 +289,8 @@ def bits_per_byte(outcomes: Outcomes) -> float:
 
 def word_perplexity(outcomes: Outcomes) -> float:
     """Two to the mean cost of a word: between how many words the model is undecided, so to speak."""
-    return float(2 ** (outcomes["bits"].sum() / max(1, outcomes["words"].sum())))
+    with np.errstate(over="ignore"):  # a text without spaces is one long word
+        return float(np.exp2(outcomes["bits"].sum() / max(1, outcomes["words"].sum())))
 
 
 METRICS = (

@@ -1,0 +1,104 @@
+"""Sources: fetching by path and byte range, digests, and listing a raw folder."""
+
+import hashlib
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sluiceway.data.sources import byte_range, checksum, files_below, load
+from sluiceway.data.table import BadExample
+from sluiceway.errors import NoRawData
+
+
+@given(content=st.binary(min_size=1, max_size=200), data=st.data())
+def test_a_byte_range_is_a_slice(content, data, tmp_path_factory):
+    raw = tmp_path_factory.mktemp("raw")
+    (raw / "a.txt").write_bytes(content)
+    start = data.draw(st.integers(0, len(content) - 1))
+    end = data.draw(st.integers(start + 1, len(content)))
+    assert load(raw, byte_range("a.txt", start, end)) == content[start:end]
+    assert load(raw, "a.txt") == content
+
+
+def test_a_source_may_lie_deeper(tmp_path):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "c d.txt").write_bytes(b"hello")
+    assert load(tmp_path, "a/b/c d.txt") == b"hello"
+
+
+def test_a_missing_file_is_a_bad_example(tmp_path):
+    with pytest.raises(BadExample, match=r"^unreadable: No such file or directory$"):
+        load(tmp_path, "nothing.png")
+
+
+def test_a_folder_is_a_bad_example(tmp_path):
+    (tmp_path / "a.png").mkdir()
+    with pytest.raises(BadExample, match=r"^unreadable: Is a directory$"):
+        load(tmp_path, "a.png")
+
+
+def test_an_empty_file_is_a_bad_example(tmp_path):
+    (tmp_path / "a.png").touch()
+    with pytest.raises(BadExample, match=r"^empty: 0 bytes$"):
+        load(tmp_path, "a.png")
+
+
+@pytest.mark.parametrize(("start", "end"), [(5, 9), (2, 6), (0, 100)])
+def test_a_file_that_ends_before_its_range_is_a_bad_example(start, end, tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"12345")
+    with pytest.raises(BadExample, match=r"^(empty|truncated): "):
+        load(tmp_path, byte_range("a.txt", start, end))
+
+
+@given(content=st.binary(), other=st.binary())
+def test_checksums_tell_contents_apart(content, other):
+    assert checksum(content) == hashlib.sha256(content).hexdigest()[:32]
+    assert (checksum(content) == checksum(other)) is (content == other)
+
+
+def test_files_are_listed_by_suffix_in_order(tmp_path):
+    for name in ("b/2.PNG", "b/1.png", "a/3.jpg", "a/notes.txt", "c.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    found = files_below(tmp_path, frozenset({".png", ".jpg"}))
+    assert [path.relative_to(tmp_path).as_posix() for path in found] == ["a/3.jpg", "b/1.png", "b/2.PNG", "c.png"]
+
+
+def test_hidden_files_and_folders_are_left_out(tmp_path):
+    for name in (".ipynb_checkpoints/1-checkpoint.png", "a/.hidden.png", "a/.thumbs/1.png", "a/1.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).write_bytes(b"x")
+    assert [path.name for path in files_below(tmp_path, frozenset({".png"}))] == ["1.png"]
+
+
+def test_a_raw_folder_below_a_hidden_one_is_read(tmp_path):
+    raw = tmp_path / ".dvc" / "tmp" / "exps" / "raw"
+    raw.mkdir(parents=True)
+    (raw / "1.png").write_bytes(b"x")
+    assert len(files_below(raw, frozenset({".png"}))) == 1
+
+
+def test_files_of_other_kinds_are_no_raw_data_fault(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b"x")
+    assert files_below(tmp_path, frozenset({".png"})) == []
+
+
+@pytest.mark.parametrize("state", ["is empty", "does not exist"])
+def test_no_raw_data_says_where_to_put_it(state, tmp_path):
+    raw = tmp_path / "raw"
+    if state == "is empty":
+        raw.mkdir()
+        (raw / ".gitignore").write_text("*")
+    with pytest.raises(NoRawData, match=f"{raw} {state}") as caught:
+        files_below(raw, frozenset({".png"}))
+    assert f"put your data into {raw}/" in caught.value.hint
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_an_unreadable_file_is_a_bad_example(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"x")
+    (tmp_path / "a.png").chmod(0)
+    with pytest.raises(BadExample, match=r"^unreadable: Permission denied$"):
+        load(tmp_path, "a.png")
