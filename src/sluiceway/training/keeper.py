@@ -193,7 +193,7 @@ class Keeper(pl.Callback):
 
 COST_HINT = (
     "raise gates.cost.max_hours or gates.cost.max_cost, or make the training smaller (train.epochs, model); "
-    "`dvc repro` goes on from the last checkpoint"
+    "reports/<pipeline>/verdicts/cost.html has the figures, and `dvc repro` goes on from the last checkpoint"
 )
 
 

@@ -314,9 +314,10 @@ def baselines(reader: Reader, data: ImageData, encoding: Encoding) -> Mapping[st
     commonest = int(np.bincount(train_targets).argmax())
     share = float((train_targets == commonest).mean())
     machine = SVC(C=10.0).fit(train_features, train_targets)
-    margins = machine.decision_function(test_features)
+    margins = machine.decision_function(test_features)  # [N, K], or [N] for two classes
+    answers = machine.classes_[margins.argmax(1) if margins.ndim > 1 else (margins > 0).astype(int)]
     constant = _outcomes(test_targets, np.full_like(test_targets, commonest), np.full(len(test_targets), share))
-    classical = _outcomes(test_targets, machine.predict(test_features), _softmax(margins))
+    classical = _outcomes(test_targets, answers, _softmax(margins))
     return {"commonest class": {**constant, "row": rows}, "HOG + SVM": {**classical, "row": rows}}
 
 
