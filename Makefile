@@ -17,7 +17,7 @@ setup: .venv/ready  ## Make the virtual environment with the tested set
 	@touch $@
 
 demo: setup  ## Raw data to a registered model: the digits pipeline
-	@dvc repro --quiet register@digits
+	@dvc repro register@digits
 	@sluiceway show digits
 
 test: setup  ## All tests

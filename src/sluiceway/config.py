@@ -278,19 +278,46 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return document
 
 
-def parse(kind: type[Model], document: Mapping[str, Any], where: Path) -> Model:
+TRACKED = ("data", "encode", "model", "objective", "gates.data", "gates.cost", "gates.model", "train")
+TRACKED += ("evaluate", "register")
+"""Sections that DVC watches: it needs each of them to stand in the file, if only as ``{}``."""
+
+
+def parse(kind: type[Model], document: Mapping[str, Any], where: Path, sections: Sequence[str] = ()) -> Model:
     """Check a document against its type.
+
+    Args:
+        kind: the type.
+        document: what was read.
+        where: the file, for the message.
+        sections: dotted names of sections that must stand in the document.
 
     Raises:
         ConfigError: with every fault of the document, each on its own line.
     """
+    absent = _absent(document, sections)
+    faults = [f"{name}: is missing; DVC watches it, so write at least {name}: {{}}" for name in absent]
     try:
-        return kind.model_validate(document)
+        value = kind.model_validate(document)
     except ValidationError as error:
-        faults = [_fault(kind, detail) for detail in error.errors()]
+        faults += [_fault(kind, detail) for detail in error.errors()]
+    else:
+        if not faults:
+            return value
     count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
     lines = "\n".join(f"  {fault}" for fault in faults)
     raise ConfigError(f"{where} has {count}:\n{lines}", hint="`sluiceway params` lists every option with its meaning")
+
+
+def _absent(document: Mapping[str, Any], sections: Sequence[str]) -> list[str]:
+    absent = []
+    for name in sections:
+        place: Any = document
+        for part in name.split("."):
+            place = place.get(part) if isinstance(place, Mapping) else None
+        if place is None:
+            absent.append(name)
+    return absent
 
 
 def _one_line(error: YAMLError) -> str:

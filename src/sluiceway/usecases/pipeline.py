@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Self
 
-from sluiceway.config import PipelineParams, ProjectParams, parse, read_yaml
+from sluiceway.config import TRACKED, PipelineParams, ProjectParams, parse, read_yaml
 from sluiceway.errors import ConfigError, NotAProject, unknown
 from sluiceway.usecases import find
 from sluiceway.usecases.base import UseCase
@@ -65,7 +65,7 @@ class Pipeline:
         if not isinstance(chosen, str):
             raise ConfigError(f"{where}: usecase is missing", hint="`sluiceway usecases` lists the built-in ones")
         usecase = find(chosen, root)
-        params = parse(usecase.params, document, where)
+        params = parse(usecase.params, document, where, TRACKED)
         return cls(root=root, name=name, code=project.pipelines[name].code, params=params, usecase=usecase)
 
     @property
