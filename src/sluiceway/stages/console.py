@@ -9,7 +9,10 @@ from dataclasses import dataclass, field
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+_LOG_WIDTH = 110
 console = Console(highlight=False, soft_wrap=True)
+if not console.is_terminal:
+    console.width = _LOG_WIDTH
 
 _QUIET_PERIOD = 15.0
 """Seconds between two lines of progress where there is no terminal to redraw a bar on."""

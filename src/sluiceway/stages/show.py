@@ -94,7 +94,7 @@ def _times(pipeline: Pipeline) -> Table:
     sums = {kind: sum(seconds.get(kind, 0.0) for seconds in times.values()) for kind in kinds}
     total = sum(sums.values()) or 1.0
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_footer=True)
-    table.add_column("  seconds", footer="  all")
+    table.add_column("  seconds", footer="  all", no_wrap=True)
     table.add_column("total", f"{total:.1f}", justify="right")
     for kind in kinds:
         table.add_column(kind, f"{sums[kind]:.1f}", justify="right")
@@ -102,7 +102,8 @@ def _times(pipeline: Pipeline) -> Table:
         cells = [f"{seconds[kind]:.1f}" if seconds.get(kind, 0.0) >= 0.05 else "" for kind in kinds]
         table.add_row(f"  {name}", f"{sum(seconds.values()):.1f}", *cells)
     share = (sums.get("data", 0.0) + sums.get("learning", 0.0)) / total
-    table.caption = f"{share:.0%} of it reading data and learning"
+    table.caption = f"  {share:.0%} of it reading data and learning"
+    table.caption_justify = "left"
     return table
 
 
