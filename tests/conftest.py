@@ -1,11 +1,23 @@
 """Fixtures that more than one test module uses."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+
+from projects import (
+    DIGITS_PARAMS,
+    DIGITS_SUITE,
+    VERSES_PARAMS,
+    VERSES_SUITE,
+    Project,
+    make_project,
+    suite,
+    write_verses,
+)
 
 # A shared machine may be slow at any moment: a test fails for what it finds, not for how long it took.
 settings.register_profile("sluiceway", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -30,3 +42,30 @@ def digits_folder() -> Callable[[Path, int], Path]:
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, digits_folder: Callable[[Path, int], Path]) -> Project:
+    """A project with two unlike pipelines that ran through once. Tests that change it must work on a copy."""
+    root = tmp_path_factory.mktemp("finished")
+    project = make_project(
+        root,
+        {
+            "digits": ("image_classification", DIGITS_PARAMS, suite(*DIGITS_SUITE)),
+            "verses": ("text_generation", VERSES_PARAMS, suite(*VERSES_SUITE)),
+        },
+    )
+    digits_folder(root / "data" / "raw" / "digits", 40)
+    write_verses(root / "data" / "raw" / "verses")
+    output = project.repro()
+    (root / "first-run.log").write_text(output, encoding="utf-8")
+    project.commit()
+    return project
+
+
+@pytest.fixture
+def project(finished: Project, tmp_path: Path) -> Project:
+    """A copy of the finished project, to be changed at will."""
+    root = tmp_path / "project"
+    shutil.copytree(finished.root, root, symlinks=True)
+    return Project(root)

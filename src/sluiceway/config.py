@@ -278,8 +278,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return document
 
 
-TRACKED = ("data", "encode", "model", "objective", "gates.data", "gates.cost", "gates.model", "train")
-TRACKED += ("evaluate", "register")
+OWN_SECTIONS = ("data", "encode", "model", "objective")
+"""Sections whose options each use case names itself."""
+TRACKED = (*OWN_SECTIONS, "gates.data", "gates.cost", "gates.model", "train", "evaluate", "register")
 """Sections that DVC watches: it needs each of them to stand in the file, if only as ``{}``."""
 
 

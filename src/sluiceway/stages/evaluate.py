@@ -49,7 +49,7 @@ def evaluate(pipeline: Pipeline) -> None:
             write_outcomes(outcomes, pipeline.reports / "predictions.parquet")
             (pipeline.reports / "report.html").write_text(evaluation_page(evaluation), encoding="utf-8")
             document = _write_scores(pipeline, evaluation)
-            _write_plots(pipeline.reports / "plots", evaluation, outcomes)
+            _write_plots(pipeline.reports / "plots", evaluation)
         _log(pipeline, clock, document)
         best = pipeline.usecase.metrics[0]
         figures = ", ".join(f"{name} {best.text(each[best.name].value)}" for name, each in scores.items())
@@ -90,7 +90,7 @@ def _gather(
     settings, metric = pipeline.params.evaluate, pipeline.usecase.metrics[0]
     name, outcomes = next(iter(learners.items()))
     training = _read(pipeline.reports / "training.json")
-    verdict = _read(pipeline.validated / "verdict.json")
+    data_gate = _read(pipeline.validated / "gate.json")
     return Evaluation(
         pipeline=pipeline.name,
         model=name,
@@ -100,14 +100,14 @@ def _gather(
         metrics=pipeline.usecase.metrics,
         scores=scores,
         advantages=_advantages(pipeline, learners, table),
-        facts={"Data gate": f"{verdict['state']}: {verdict['reason']}"},
+        facts={"Data gate": data_gate["state"]},
         curves=training_curves(_curves(pipeline.reports / "curves")),
         slices=slices(outcomes, table, metric, settings.resamples, settings.seed, groups=_groups(outcomes, table)),
         calibration=calibrate(outcomes),
         confusion=confuse(outcomes, loaded.encoding.get("classes", [])),
         panels=pipeline.usecase.show(Evidence(loaded.model, loaded.encoding, outcomes, loader_of_row(pipeline, table))),
         parameters=pipeline.params.model_dump(mode="json", by_alias=True),
-        digests={"examples": verdict["subject"], "shards": digest(pipeline.shards)},
+        digests={"examples": data_gate["subject"], "shards": digest(pipeline.shards)},
     )
 
 
@@ -139,23 +139,18 @@ def _write_scores(pipeline: Pipeline, evaluation: "Evaluation") -> dict[str, Any
     return document
 
 
-def _write_plots(folder: Path, evaluation: "Evaluation", outcomes: Outcomes) -> None:
-    """Write what ``dvc plots`` draws: every learner's score, and the answers of a classifier."""
+def _write_plots(folder: Path, evaluation: "Evaluation") -> None:
+    """Write what ``dvc plots`` draws: the score of every learner, and of every slice."""
     shutil.rmtree(folder, ignore_errors=True)
-    (folder / "confusion").mkdir(parents=True)
-    with (folder / "scores.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["learner", "metric", evaluation.metric.name, "low", "high"])
-        for learner, each in evaluation.scores.items():
-            score = each[evaluation.metric.name]
-            writer.writerow([learner, evaluation.metric.name, score.value, score.low, score.high])
-    if evaluation.confusion:
-        labels = evaluation.confusion.labels
-        with (folder / "confusion" / "answers.csv").open("w", newline="", encoding="utf-8") as file:
+    folder.mkdir(parents=True)
+    name = evaluation.metric.name
+    learners = [(learner, each[name]) for learner, each in evaluation.scores.items()]
+    parts = [(f"{part.column}: {part.label}", part.score) for part in evaluation.slices]
+    for file_name, label, rows in (("scores", "learner", learners), ("slices", "slice", parts)):
+        with (folder / f"{file_name}.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            writer.writerow(["actual", "predicted"])
-            pairs = zip(outcomes["target"], outcomes["predicted"], strict=True)
-            writer.writerows((labels[target], labels[answer]) for target, answer in pairs)
+            writer.writerow([label, "value", "low", "high"])
+            writer.writerows((label, score.value, score.low, score.high) for label, score in rows)
 
 
 def _log(pipeline: Pipeline, clock: Clock, document: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from rich.table import Table
 
-from sluiceway.config import ModelParams, PipelineParams
+from sluiceway.config import OWN_SECTIONS, ModelParams, PipelineParams
 from sluiceway.errors import unknown
 from sluiceway.stages.console import console
 from sluiceway.usecases import BUILT_IN, find
@@ -99,9 +99,8 @@ def reference(root: Path) -> str:
         "## All use cases",
         "",
     ]
-    own = ("data", "encode", "model", "objective")
     for name, field in PipelineParams.model_fields.items():
-        if name not in own and isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+        if name not in OWN_SECTIONS and isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             lines += _section(field.alias or name, field.annotation, field.description or "")
     for name in BUILT_IN:
         usecase = find(name, root)

@@ -103,14 +103,18 @@ def _example_rows(pipeline: Pipeline) -> list[dict[str, Any]]:
 def _tags(pipeline: Pipeline, evaluation: dict[str, Any], verdict: Verdict) -> dict[str, str]:
     from sluiceway.tracking.lineage import lineage
 
-    gates = {"data": pipeline.validated / "verdict.json", "cost": pipeline.reports / "verdicts" / "cost.json"}
-    verdicts = {name: Verdict.read(path) for name, path in gates.items()} | {"model": verdict}
+    data_gate = _read(pipeline.validated / "gate.json")
+    states = {
+        "data": data_gate["state"],
+        "cost": Verdict.read(pipeline.reports / "verdicts" / "cost.json").state,
+        "model": verdict.state,
+    }
     return {
         **lineage(pipeline),
         **{f"test.{name}": repr(score["value"]) for name, score in evaluation["model"].items()},
-        **{f"sluiceway.verdict.{name}": each.state for name, each in verdicts.items()},
-        **{f"sluiceway.verdict.{name}.reason": each.reason for name, each in verdicts.items()},
-        "sluiceway.examples": verdicts["data"].subject,
+        **{f"sluiceway.verdict.{gate}": state for gate, state in states.items()},
+        "sluiceway.verdict.model.reason": verdict.reason,
+        "sluiceway.examples": data_gate["subject"],
         "sluiceway.shards": digest(pipeline.shards),
         _TEST_SPLIT: _test_split(pipeline),
     }

@@ -32,6 +32,7 @@ def train(pipeline: Pipeline) -> None:
         TrainingError: it cannot go on.
     """
     from sluiceway.evaluation.report import write_verdict
+    from sluiceway.tracking.shipper import Shipper
 
     with stage("train", pipeline) as clock:
         job = prepare(pipeline)
@@ -39,7 +40,8 @@ def train(pipeline: Pipeline) -> None:
         with _run_of(pipeline, places, clock) as run:
             with clock("tracking"):
                 _log_inputs(pipeline, run, places)
-            with progress("train", "steps", job.plan.steps) as meter, _shipped(run, places):
+            shipper = Shipper(run, places.metrics)
+            with progress("train", "steps", job.plan.steps) as meter, shipper:
                 try:
                     trained = driver.run(job, lambda point: _show(meter, point))
                 except GateClosed:
@@ -47,6 +49,8 @@ def train(pipeline: Pipeline) -> None:
                     write_verdict(verdict, pipeline.reports / "verdicts", run.id)
                     run.log_verdict(verdict)
                     raise
+            if shipper.left:
+                warn(f"{len(shipper.left)} points of the curves did not reach MLflow: {shipper.problem}")
             _count(clock, trained.result)
             with clock("reports"):
                 report = _report(pipeline, trained)
@@ -85,19 +89,6 @@ def _log_inputs(pipeline: Pipeline, run: "Run", places: Places) -> None:
     run.log_artifact(pipeline.reports / "data", "reports")
     run.log_dataset(f"{pipeline.name} examples", pipeline.validated / "examples.parquet", verdict.subject, "validation")
     run.log_dataset(f"{pipeline.name} shards", pipeline.shards, digest(pipeline.shards), "training")
-
-
-def _shipped(run: "Run", places: Places) -> "AbstractContextManager[object]":
-    from sluiceway.tracking.shipper import Shipper
-
-    class Shipped(Shipper):
-        def close(self, *args: Any, **kwargs: Any) -> Any:
-            left = super().close(*args, **kwargs)
-            if left:
-                warn(f"{len(left)} points of the training curves did not reach MLflow: {self.problem}")
-            return left
-
-    return Shipped(run, places.metrics)
 
 
 def _show(meter: Meter, point: Point) -> None:

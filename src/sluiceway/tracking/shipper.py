@@ -81,6 +81,8 @@ class Shipper:
         self._thread = threading.Thread(target=self._work, name="shipper", daemon=True)
         self.problem = ""
         """The last refusal in one line; empty when everything arrived."""
+        self.left: list[MetricPoint] = []
+        """After the end: what could not be sent."""
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -89,7 +91,7 @@ class Shipper:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        self.left = self.close()
 
     def close(self, tries: int = 3, patience: float = 60.0) -> list[MetricPoint]:
         """Compare the whole spool with what the store has, and send what is missing until nothing is.

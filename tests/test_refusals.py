@@ -1,0 +1,194 @@
+"""What happens when something is wrong: each fault gets one clear message, a next step and the right exit code."""
+
+import json
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from projects import DIGITS_PARAMS, Project
+
+pytestmark = pytest.mark.slow
+
+
+def runs_of(project: Project, pipeline: str) -> list[dict[str, str]]:
+    """Return status and tags of a pipeline's runs in MLflow, newest first."""
+    code = (
+        "import json, sys; from pathlib import Path; from sluiceway.tracking.store import client, experiment\n"
+        "root = Path.cwd(); runs = client(root).search_runs([experiment(root, sys.argv[1])])\n"
+        "print(json.dumps([{'status': run.info.status, 'id': run.info.run_id, **run.data.tags} for run in runs]))"
+    )
+    return json.loads(project.run("python", "-c", code, pipeline).stdout.splitlines()[-1])
+
+
+def assert_friendly(done: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
+    assert done.returncode == code, done.stdout
+    assert "Traceback" not in done.stdout
+    assert done.stdout.startswith("error: ")
+    assert "\n  try: " in done.stdout
+    for word in words:
+        assert word in done.stdout
+
+
+def test_a_closed_data_gate_stops_everything(project: Project) -> None:
+    champion = project.json("reports/digits/registration.json")
+    before = len(runs_of(project, "digits"))
+    for path in sorted((project.root / "data" / "raw" / "digits" / "3").iterdir())[:20]:
+        path.write_bytes(path.read_bytes()[:40])
+    done = project.run("dvc", "repro", "register@digits", check=False)
+    assert done.returncode != 0
+    assert project.ran(done.stdout) == ["validate@digits", "gate@digits"]
+    assert (
+        "the data gate is closed: 20 of 400 examples (5.00%) are quarantined (20 unreadable); 1.00% may be"
+        in done.stdout
+    )
+    assert "reports/digits/data/index.html" in done.stdout
+    assert "Traceback" not in done.stdout
+    assert "CLOSED" in (project.root / "reports/digits/data/index.html").read_text(encoding="utf-8").upper()
+    runs = runs_of(project, "digits")
+    assert len(runs) == before + 1
+    assert runs[0]["status"] == "FAILED"
+    assert runs[0]["sluiceway.verdict.data"] == "closed"
+    assert project.json("models/digits/run.json")["run_id"] == champion["run_id"]
+    code = (
+        "from pathlib import Path; from sluiceway.tracking import registry\n"
+        "found = registry.champion(Path.cwd(), 'digits'); print('version', found.number, found.run_id)"
+    )
+    assert f"version {champion['version']} {champion['run_id']}" in project.run("python", "-c", code).stdout
+
+
+def test_mended_data_runs_through(project: Project) -> None:
+    raw = project.root / "data" / "raw" / "digits"
+    shutil.copytree(raw, project.root / "kept")
+    shutil.rmtree(raw / "3")
+    assert project.run("dvc", "repro", "gate@digits", check=False).returncode
+    project.set("digits", "gates.data.min_per_class", 5)
+    shutil.rmtree(raw)
+    shutil.copytree(project.root / "kept", raw)
+    assert "Traceback" not in project.repro("register@digits")
+
+
+def test_all_faults_of_params_are_told_at_once(project: Project) -> None:
+    text = DIGITS_PARAMS.replace("name: residual", "name: residul").replace("lr: 0.01", "lrr: 0.01")
+    text = text.replace("epochs: 3", "epochs: many").replace("register: {}", "")
+    (project.root / "pipelines/digits/params.yaml").write_text(text, encoding="utf-8")
+    done = project.run("sluiceway", "train", "digits", check=False)
+    assert_friendly(done, 1, "pipelines/digits/params.yaml has 4 faults", "did you mean 'lr'?", "'many'", "residual")
+    assert "register: is missing" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "words"),
+    [
+        (("sluiceway", "train", "digitz"), 2, ("unknown pipeline 'digitz'", "did you mean 'digits'?")),
+        (("sluiceway", "sample", "nothing"), 2, ("unknown pipeline",)),
+        (("sluiceway", "params", "digits", "train.lrr"), 2, ("unknown option", "train.lr")),
+    ],
+)
+def test_unknown_names(finished: Project, command: tuple[str, ...], code: int, words: tuple[str, ...]) -> None:
+    assert_friendly(finished.run(*command, check=False), code, *words)
+
+
+def test_wrong_usage_is_exit_code_2(finished: Project, tmp_path: Path) -> None:
+    assert finished.run("sluiceway", "nonsense", check=False).returncode == 2
+    assert_friendly(Project(tmp_path).run("sluiceway", "show", "digits", check=False), 2, "has no params.yaml")
+
+
+def test_missing_and_misplaced_raw_data(project: Project) -> None:
+    raw = project.root / "data" / "raw" / "digits"
+    shutil.rmtree(raw)
+    assert_friendly(project.run("sluiceway", "validate", "digits", check=False), 1, "no raw data", "data/raw/digits")
+    raw.mkdir()
+    (raw / "table.csv").write_text("a,b\n", encoding="utf-8")
+    done = project.run("sluiceway", "validate", "digits", check=False)
+    assert_friendly(done, 1, "no images below", "1 x .csv", "a folder per class")
+
+
+def test_an_expectation_on_a_missing_column(project: Project) -> None:
+    path = project.root / "pipelines" / "digits" / "expectations.json"
+    path.write_text(path.read_text(encoding="utf-8").replace('"width"', '"widht"'), encoding="utf-8")
+    done = project.run("sluiceway", "validate", "digits", check=False)
+    assert_friendly(done, 1, "widht", "did you mean 'width'?")
+
+
+def test_debug_shows_the_trace(finished: Project) -> None:
+    assert "Traceback" in finished.run("sluiceway", "--debug", "train", "digitz", check=False).stdout
+
+
+def test_a_closed_cost_gate_fails_the_run_and_says_why(project: Project) -> None:
+    project.set("digits", "gates.cost.max_hours", 1e-6)
+    done = project.run("sluiceway", "train", "digits", check=False)
+    assert_friendly(done, 1, "the cost gate is closed: training is predicted to take", "gates.cost.max_hours")
+    newest = runs_of(project, "digits")[0]
+    assert newest["status"] == "FAILED"
+    assert newest["sluiceway.verdict.cost"] == "closed"
+
+
+def test_a_closed_cost_gate_with_two_workers_is_as_clear(project: Project) -> None:
+    project.set("digits", "gates.cost.max_hours", 1e-6)
+    project.set("digits", "train.workers", 2)
+    done = project.run("sluiceway", "train", "digits", check=False)
+    assert_friendly(done, 1, "the cost gate is closed: training is predicted to take")
+
+
+def test_a_worse_model_does_not_become_champion(project: Project) -> None:
+    project.set("digits", "gates.model.minimum", {"accuracy": 1.01})
+    said = project.repro("register@digits")
+    assert "model gate closed" in said
+    assert "version 1 stays champion" in said
+    assert project.json("reports/digits/registration.json") | {"run_id": ""} == {
+        "name": "digits",
+        "version": 2,
+        "run_id": "",
+        "champion": False,
+    }
+
+
+def test_an_altered_model_is_refused(project: Project) -> None:
+    path = project.root / "models" / "digits" / "weights.safetensors"
+    path.chmod(0o644)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.unlink()
+    path.write_bytes(content)
+    assert_friendly(project.run("sluiceway", "evaluate", "digits", check=False), 1, "weights.safetensors was altered")
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_training_is_killed_and_goes_on(project: Project, stop: signal.Signals) -> None:
+    project.set("digits", "train.epochs", 400)
+    project.set("digits", "train.log_every", 1)
+    process = subprocess.Popen(
+        ["sluiceway", "train", "digits"],
+        cwd=project.root,
+        env=project.environment(PATH=project.environment()["PATH"]),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not list(project.root.glob(".sluiceway/digits/training/*/checkpoints/step-*")):
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(stop)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode in (130, 143), said
+    assert "Traceback" not in said
+    killed = runs_of(project, "digits")[0]
+    assert killed["status"] == "KILLED"
+
+
+def test_a_second_stage_on_the_same_pipeline_waits_its_turn(project: Project) -> None:
+    import fcntl
+
+    path = project.root / ".sluiceway" / "digits.lock"
+    with path.open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.truncate(0)
+        file.write("process 4242")
+        file.flush()
+        assert_friendly(project.run("sluiceway", "gate", "digits", check=False), 1, "process 4242")

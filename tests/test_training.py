@@ -1,0 +1,160 @@
+"""Training is exact: the same losses on one and two workers, the same bits after any number of kills."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from projects import ROOT, Project
+from sluiceway.errors import NotFinite
+from sluiceway.training import driver
+from sluiceway.training.job import Job
+from sluiceway.training.prepare import prepare
+from sluiceway.training.spool import read
+from sluiceway.usecases.pipeline import Pipeline
+
+pytestmark = pytest.mark.slow
+
+
+def job_of(project: Project, folder: Path, *, pipeline: str = "digits", **train: object) -> Job:
+    """Plan a training of the project's pipeline with other options, in a folder of its own."""
+    loaded = Pipeline.load(pipeline, project.root)
+    settings = type(loaded.params.train).model_validate(loaded.params.train.model_dump() | train)
+    changed = replace(loaded, params=loaded.params.model_copy(update={"train": settings}))
+    return replace(prepare(changed), folder=str(folder))
+
+
+def losses(trained: driver.Trained) -> list[float]:
+    return [point.metrics["train/loss"] for point in trained.curve if "train/loss" in point.metrics]
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_one_and_two_workers_have_the_same_losses(finished: Project, tmp_path: Path) -> None:
+    options: dict[str, object] = {"epochs": 6.0, "log_every": 1, "schedule": "one_cycle", "warmup": 0.4}
+    one = driver.run(job_of(finished, tmp_path / "one", **options), lambda _: None)
+    two = driver.run(job_of(finished, tmp_path / "two", **options, workers=2), lambda _: None)
+    first, second = losses(one)[:50], losses(two)[:50]
+    assert len(first) == len(second) == 50
+    assert second == pytest.approx(first, rel=1e-4)
+    assert len(set(first)) > 40  # curves, not constants
+
+
+def test_sharded_parameters_give_the_same_losses(finished: Project, tmp_path: Path) -> None:
+    options: dict[str, object] = {"epochs": 2.0, "log_every": 1, "schedule": "one_cycle", "warmup": 0.5}
+    one = driver.run(job_of(finished, tmp_path / "one", pipeline="verses", **options), lambda _: None)
+    two = driver.run(
+        job_of(finished, tmp_path / "two", pipeline="verses", **options, workers=2, strategy="fsdp"), lambda _: None
+    )
+    assert losses(two) == pytest.approx(losses(one), rel=1e-4)
+
+
+def test_accumulation_changes_no_loss(finished: Project, tmp_path: Path) -> None:
+    options: dict[str, object] = {"epochs": 2.0, "log_every": 1, "schedule": "one_cycle", "warmup": 0.5}
+    whole = driver.run(job_of(finished, tmp_path / "whole", **options), lambda _: None)
+    parts = driver.run(job_of(finished, tmp_path / "parts", **options, accumulate=4), lambda _: None)
+    assert losses(parts) == pytest.approx(losses(whole), rel=1e-4)
+
+
+_CHILD = """
+import json, sys
+from sluiceway.training import driver
+from sluiceway.training.job import Job
+driver.run(Job.unpacked(json.load(open(sys.argv[1]))), lambda point: None)
+"""
+
+
+def train_until(job: Job, step: int | None) -> int:
+    """Run a job in a process of its own and kill it -9 when the curve reaches a step; return its exit code."""
+    folder = Path(job.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "job.json").write_text(json.dumps(job.packed()), encoding="utf-8")
+    process = subprocess.Popen(
+        [sys.executable, "-c", _CHILD, str(folder / "job.json")],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+    )
+    while process.poll() is None and step is not None:
+        if any(point.step >= step for point in read(folder / "metrics.jsonl")):
+            process.send_signal(signal.SIGKILL)
+            break
+        time.sleep(0.01)
+    return process.wait(timeout=300)
+
+
+@pytest.mark.parametrize("processes", [0, 2])
+def test_a_chain_of_kills_changes_no_bit(finished: Project, tmp_path: Path, processes: int) -> None:
+    options: dict[str, object] = {
+        "epochs": 8.0,
+        "log_every": 1,
+        "checkpoint_every": 5,
+        "cpus_per_worker": 1,
+        "loader_processes": processes,
+        "keep": "best",
+    }
+    whole, broken = (job_of(finished, tmp_path / name, **options) for name in ("whole", "broken"))
+    assert train_until(whole, None) == 0
+    boundary = whole.plan.boundaries[2]
+    for step in (7, boundary, boundary + 6, whole.plan.boundaries[5] - 1):
+        assert train_until(broken, step) == -signal.SIGKILL
+    assert train_until(broken, None) == 0
+    assert digest(Path(broken.folder) / "weights.safetensors") == digest(Path(whole.folder) / "weights.safetensors")
+
+    curves = [
+        {(p.step, *sorted(p.metrics.items())) for p in read(Path(job.folder) / "metrics.jsonl")}
+        for job in (whole, broken)
+    ]
+    assert curves[0] == curves[1]
+    points = list(read(Path(broken.folder) / "metrics.jsonl"))
+    steps = [point.step for point in points if "train/loss" in point.metrics]
+    assert steps == list(range(1, whole.plan.steps + 1))
+    result = json.loads((Path(broken.folder) / "result.json").read_text(encoding="utf-8"))
+    assert result["attempts"] == 5
+
+
+def test_a_loss_that_is_no_number_stops_training(finished: Project, tmp_path: Path) -> None:
+    job = job_of(
+        finished, tmp_path / "wild", optimizer="sgd", lr=1e12, clip_norm=None, log_every=1, schedule="constant"
+    )
+    with pytest.raises(NotFinite, match=r"became (nan|inf) by step") as caught:
+        driver.run(job, lambda _: None)
+    assert "lower train.lr" in caught.value.hint
+
+
+def test_early_stopping_and_keeping_the_last(finished: Project, tmp_path: Path) -> None:
+    options: dict[str, object] = {"epochs": 30.0, "early_stopping": 1, "lr": 0.3, "schedule": "constant"}
+    stopped = driver.run(job_of(finished, tmp_path / "stopped", **options), lambda _: None)
+    assert stopped.result["steps"] < job_of(finished, tmp_path / "plan", **options).plan.steps
+    assert stopped.result["best_step"] < stopped.result["steps"]
+    last = driver.run(job_of(finished, tmp_path / "last", **options, keep="last"), lambda _: None)
+    assert digest(last.weights) != digest(stopped.weights)
+
+
+@pytest.mark.parametrize("options", [{"precision": "bfloat16"}, {"compile": True}, {"optimizer": "sgd", "lr": 0.05}])
+def test_other_ways_to_train_learn_too(finished: Project, tmp_path: Path, options: dict[str, object]) -> None:
+    trained = driver.run(
+        job_of(finished, tmp_path / "job", **{"epochs": 4.0, "log_every": 1, **options}), lambda _: None
+    )
+    curve = losses(trained)
+    assert sum(curve[-5:]) / 5 < 0.9 * curve[0]
+
+
+def test_other_data_or_parameters_never_take_up_a_checkpoint(finished: Project) -> None:
+    keys = {prepare(Pipeline.load("digits", finished.root)).subject}
+    loaded = Pipeline.load("digits", finished.root)
+    for change in ({"lr": 0.5}, {"seed": 1}, {"global_batch": 40}):
+        train = loaded.params.train.model_copy(update=change)
+        keys.add(prepare(replace(loaded, params=loaded.params.model_copy(update={"train": train}))).subject)
+    assert len(keys) == 4
+    train = loaded.params.train.model_copy(update={"workers": 2, "loader_processes": 2})
+    same = prepare(replace(loaded, params=loaded.params.model_copy(update={"train": train}))).subject
+    assert same in keys  # a continuation may use other workers
