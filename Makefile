@@ -42,5 +42,5 @@ constraints: setup  ## Write the tested set anew from the environment
 docs: setup  ## Write docs/params.md from the code
 	@python -m sluiceway.stages.params > docs/params.md
 
-clean:  ## Remove the environment and everything that was made
-	rm -rf .venv .sluiceway models reports data/raw data/validated data/shards
+clean:  ## Remove the environment and what was made; raw data and MLflow's store stay
+	rm -rf .venv .sluiceway models reports data/validated data/shards

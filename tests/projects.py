@@ -34,6 +34,8 @@ evaluate: {resamples: 200}
 register: {}
 """
 
+_OURS = ("MLFLOW_", "SLUICEWAY_", "RAY_", "PYTHONDONTWRITEBYTECODE")
+
 VERSES_PARAMS = """\
 usecase: text_generation
 data:
@@ -88,9 +90,7 @@ class Project:
 
     def environment(self, **more: str) -> dict[str, str]:
         """Return the environment of a user: this interpreter's tools, and the project's own code."""
-        kept = {
-            name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "SLUICEWAY_", "RAY_"))
-        }
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
         path = f"{BIN}{os.pathsep}{kept.get('PATH', '')}"
         return {**kept, "PATH": path, "PYTHONPATH": str(self.root / "src"), "NO_COLOR": "1", **more}
 
@@ -129,13 +129,13 @@ def make_project(root: Path, pipelines: dict[str, tuple[str, str, str]], *, samp
 
     Args:
         root: an empty folder.
-        pipelines: by name: (use case's module, parameters, suite).
+        pipelines: by name: (use case, parameters, suite).
         samples: pipelines whose data is fetched.
     """
     shutil.copytree(ROOT / "src", root / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    for name in ("dvc.yaml", ".gitignore"):
+    for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
         shutil.copy(ROOT / name, root / name)
-    entries = "".join(f"  {name}: {{code: src/sluiceway/usecases/{each[0]}.py}}\n" for name, each in pipelines.items())
+    entries = "".join(f"  {name}: {{code: src/sluiceway/usecases/{each[0]}}}\n" for name, each in pipelines.items())
     (root / "params.yaml").write_text(f"pipelines:\n{entries}samples: [{', '.join(samples)}]\n", encoding="utf-8")
     for name, (_, params, expectations) in pipelines.items():
         folder = root / "pipelines" / name

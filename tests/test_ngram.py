@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sluiceway.usecases.ngram import MOST_BYTES, ByteNGram
+from sluiceway.usecases.text_generation.ngram import MOST_BYTES, ByteNGram
 
 TEXTS = st.lists(st.binary(min_size=1, max_size=30), min_size=1, max_size=6)
 SMALL = st.lists(st.text("abc ", min_size=1, max_size=25).map(str.encode), min_size=1, max_size=6)

@@ -74,7 +74,7 @@ def test_other_code_of_a_stage_runs_that_stage(project: Project) -> None:
 
 
 def test_other_code_of_a_use_case_leaves_the_other_alone(project: Project) -> None:
-    path = project.root / "src" / "sluiceway" / "usecases" / "text_generation.py"
+    path = project.root / "src" / "sluiceway" / "usecases" / "text_generation" / "ngram.py"
     path.write_text(path.read_text(encoding="utf-8") + "\n# changed\n", encoding="utf-8")
     ran = project.ran(project.repro())
     assert ran
@@ -92,7 +92,7 @@ def test_preprocess_gives_the_same_bytes(project: Project) -> None:
 def test_experiments_and_diffs_show_something(project: Project) -> None:
     project.run("dvc", "exp", "run", "-S", "pipelines/digits/params.yaml:train.lr=0.003", "register@digits")
     params = json.loads(project.run("dvc", "params", "diff", "--json").stdout)
-    assert params["pipelines/digits/params.yaml"]["train.lr"] == {"old": 0.01, "new": 0.003}
+    assert params["pipelines/digits/params.yaml"]["train.lr"].items() >= {"old": 0.01, "new": 0.003}.items()
     metrics = json.loads(project.run("dvc", "metrics", "diff", "--json").stdout)
     accuracy = metrics["reports/digits/evaluation.json"]["model.accuracy.value"]
     assert {"old", "new"} <= accuracy.keys()

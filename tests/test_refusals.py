@@ -27,7 +27,7 @@ def runs_of(project: Project, pipeline: str) -> list[dict[str, str]]:
 def assert_friendly(done: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
     assert done.returncode == code, done.stdout
     assert "Traceback" not in done.stdout
-    assert done.stdout.startswith("error: ")
+    assert any(line.startswith("error: ") for line in done.stdout.splitlines())
     assert "\n  try: " in done.stdout
     for word in words:
         assert word in done.stdout
@@ -63,9 +63,9 @@ def test_a_closed_data_gate_stops_everything(project: Project) -> None:
 def test_mended_data_runs_through(project: Project) -> None:
     raw = project.root / "data" / "raw" / "digits"
     shutil.copytree(raw, project.root / "kept")
-    shutil.rmtree(raw / "3")
+    for path in (raw / "3").iterdir():
+        path.write_bytes(b"no image")
     assert project.run("dvc", "repro", "gate@digits", check=False).returncode
-    project.set("digits", "gates.data.min_per_class", 5)
     shutil.rmtree(raw)
     shutil.copytree(project.root / "kept", raw)
     assert "Traceback" not in project.repro("register@digits")

@@ -13,9 +13,15 @@ from sluiceway.config import Split
 from sluiceway.data.sources import load
 from sluiceway.data.table import BadExample, Example
 from sluiceway.errors import DataError, NoRawData, UnknownLayout
-from sluiceway.usecases import text_generation as texts
 from sluiceway.usecases.base import Evidence, Loaded, stack_outcomes
-from sluiceway.usecases.text_generation import END, GPTParams, TextData, TextEncoding, TextObjective
+from sluiceway.usecases.text_generation import USECASE, serving
+from sluiceway.usecases.text_generation.baselines import baselines
+from sluiceway.usecases.text_generation.examples import _passages, encode, fit, measure, read
+from sluiceway.usecases.text_generation.learning import build, losses
+from sluiceway.usecases.text_generation.params import GPTParams, TextData, TextEncoding, TextObjective
+from sluiceway.usecases.text_generation.sampling import generate
+from sluiceway.usecases.text_generation.scoring import bits_per_byte, predict, show, word_perplexity
+from sluiceway.usecases.text_generation.tokens import END, token_sizes, tokenizer_of
 from support import loaded, reader_of
 
 SONG = "Row, row, row your boat, gently down the stream.\nMerrily, merrily, merrily: life is but a dream. Ä ß 水 🙂\n"
@@ -24,7 +30,7 @@ CONTEXT = 8
 
 @pytest.fixture(scope="module")
 def encoding():
-    return texts.fit(loaded([SONG.encode()] * 3), TextEncoding(vocabulary=300, context=CONTEXT))
+    return fit(loaded([SONG.encode()] * 3), TextEncoding(vocabulary=300, context=CONTEXT))
 
 
 LINES = st.text("ab \t\r", max_size=6) | st.text("aé水🙂\x0b\x0c\u0085\u2028", max_size=4)
@@ -41,7 +47,7 @@ PASSAGES = st.lists(
 
 def sources_of(folder, text, passage):
     (folder / "a.txt").write_bytes(text.encode())
-    return [load(folder, example.source) for example in texts.read(folder, TextData(passage=passage))]
+    return [load(folder, example.source) for example in read(folder, TextData(passage=passage))]
 
 
 @settings(max_examples=200)
@@ -78,7 +84,7 @@ def test_a_file_is_one_passage(text, tmp_path_factory):
 @given(text=DOCUMENTS, passage=st.sampled_from(["block", "line", "file"]))
 def test_passages_lie_in_order_and_nothing_but_space_is_left_out(text, passage, tmp_path_factory):
     content, position = text.encode(), 0
-    for start, end in texts._passages(content, passage):
+    for start, end in _passages(content, passage):
         assert position <= start < end
         assert not content[position:start].strip()
         assert content[start:end].strip()
@@ -90,7 +96,7 @@ def test_ids_are_files_and_numbers(tmp_path):
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "two.txt").write_text("one\n\ntwo\n\n\n\nthree")
     (tmp_path / "a.md").write_text("alone")
-    found = list(texts.read(tmp_path, TextData()))
+    found = list(read(tmp_path, TextData()))
     assert [example.id for example in found] == ["a.md#0", "b/two.txt#0", "b/two.txt#1", "b/two.txt#2"]
     assert [load(tmp_path, example.source) for example in found] == [b"alone", b"one", b"two", b"three"]
 
@@ -98,13 +104,13 @@ def test_ids_are_files_and_numbers(tmp_path):
 def test_files_that_are_no_text_are_named(tmp_path):
     (tmp_path / "a.pdf").write_bytes(b"x")
     with pytest.raises(UnknownLayout, match=r"no text files below .*: found a.pdf") as caught:
-        list(texts.read(tmp_path, TextData()))
+        list(read(tmp_path, TextData()))
     assert "plain text files" in caught.value.hint
 
 
 def test_an_empty_folder_is_no_raw_data(tmp_path):
     with pytest.raises(NoRawData):
-        list(texts.read(tmp_path, TextData()))
+        list(read(tmp_path, TextData()))
 
 
 # Measuring
@@ -112,8 +118,8 @@ def test_an_empty_folder_is_no_raw_data(tmp_path):
 
 @given(text=st.text(min_size=1).filter(lambda text: "\x00" not in text))
 def test_measures_are_those_of_the_text(text):
-    found = texts.measure(text.encode(), TextData())
-    assert set(found) == set(texts.USECASE.measures)
+    found = measure(text.encode(), TextData())
+    assert set(found) == set(USECASE.measures)
     assert (found["characters"], found["bytes"]) == (len(text), len(text.encode()))
     assert found["words"] == len(text.split())
     assert found["longest_word"] == max(map(len, text.split()), default=0)
@@ -131,27 +137,27 @@ def test_measures_are_those_of_the_text(text):
 )
 def test_what_is_no_text_is_bad(payload, message):
     with pytest.raises(BadExample, match=message):
-        texts.measure(payload, TextData())
+        measure(payload, TextData())
 
 
 # Encoding
 
 
 def test_fit_is_deterministic_and_keeps_to_its_size(encoding):
-    again = texts.fit(loaded([SONG.encode()] * 3), TextEncoding(vocabulary=300, context=CONTEXT))
+    again = fit(loaded([SONG.encode()] * 3), TextEncoding(vocabulary=300, context=CONTEXT))
     assert again == encoding
     assert 257 < encoding["vocabulary"] <= 300
 
 
 def pieces(encoding, text):
-    return texts._tokenizer(encoding).encode(text).ids
+    return tokenizer_of(encoding).encode(text).ids
 
 
 @given(text=st.text())
 def test_tokens_give_the_text_back(text, encoding):
     ids = pieces(encoding, text)
-    assert texts._tokenizer(encoding).decode(ids) == text
-    sizes, spaces = texts._token_sizes(encoding)
+    assert tokenizer_of(encoding).decode(ids) == text
+    sizes, spaces = token_sizes(encoding)
     assert sizes[ids].sum() == len(text.encode())
     assert spaces[ids].sum() == text.count(" ") + text.count("\n")
     assert 0 not in ids  # only the end of a passage is END, not its name in a text
@@ -160,7 +166,7 @@ def test_tokens_give_the_text_back(text, encoding):
 def test_a_text_may_spell_out_the_end(encoding):
     ids = pieces(encoding, f"a{END}b")
     assert 0 not in ids
-    assert texts._tokenizer(encoding).decode(ids) == f"a{END}b"
+    assert tokenizer_of(encoding).decode(ids) == f"a{END}b"
 
 
 def stream(encoding, passages):
@@ -170,7 +176,7 @@ def stream(encoding, passages):
 @settings(max_examples=100)
 @given(passages=PASSAGES)
 def test_every_token_of_the_text_is_scored_once(passages, encoding):
-    items = list(texts.encode(loaded(text.encode() for text in passages), encoding, "test"))
+    items = list(encode(loaded(text.encode() for text in passages), encoding, "test"))
     whole = stream(encoding, passages)
     scored = [int(t) for item in items for t in item.arrays["tokens"][1:][item.arrays["scored"]]]
     assert scored == [token for token in whole if token]
@@ -184,7 +190,7 @@ def test_windows_are_cut_from_the_stream_and_show_what_stands_before(passages, e
     whole = stream(encoding, passages)
     rows = [row for row, text in enumerate(passages) for _ in range(1 + len(pieces(encoding, text)))]
     scored_before = 0
-    for item in texts.encode(loaded(text.encode() for text in passages), encoding, "test"):
+    for item in encode(loaded(text.encode() for text in passages), encoding, "test"):
         tokens, scored = item.arrays["tokens"], item.arrays["scored"]
         assert (tokens.shape, scored.shape, scored.dtype) == ((CONTEXT + 1,), (CONTEXT,), np.bool_)
         first = np.flatnonzero(scored)[0]
@@ -201,9 +207,9 @@ def test_windows_are_cut_from_the_stream_and_show_what_stands_before(passages, e
 @given(passages=PASSAGES)
 def test_training_windows_follow_each_other_over_the_whole_stream(passages, encoding):
     whole = stream(encoding, passages)
-    items = list(texts.encode(loaded(text.encode() for text in passages), encoding, "train"))
+    items = list(encode(loaded(text.encode() for text in passages), encoding, "train"))
     assert len(items) == max(1, (len(whole) - 1) // CONTEXT)  # the rest is shorter than a window
-    sizes, _ = texts._token_sizes(encoding)
+    sizes, _ = token_sizes(encoding)
     for number, item in enumerate(items):
         window = whole[number * CONTEXT : (number + 1) * CONTEXT + 1]
         assert item.arrays["tokens"][: len(window)].tolist() == window
@@ -213,11 +219,11 @@ def test_training_windows_follow_each_other_over_the_whole_stream(passages, enco
 
 def test_a_split_without_passages_is_said(encoding):
     with pytest.raises(DataError, match="a split has no passages"):
-        list(texts.encode(iter([]), encoding, "test"))
+        list(encode(iter([]), encoding, "test"))
 
 
 def test_bytes_of_a_character_may_be_in_several_tokens(encoding):
-    (item,) = texts.encode(loaded(["𒀀".encode()]), encoding, "test")
+    (item,) = encode(loaded(["𒀀".encode()]), encoding, "test")
     assert int(item.arrays["scored"].sum()) == 4
     assert int(item.arrays["bytes"]) == 4
 
@@ -241,17 +247,17 @@ def batch_of(items):
 
 
 def windows(encoding, passages, split="test"):
-    return batch_of(list(texts.encode(loaded(text.encode() for text in passages), encoding, split)))
+    return batch_of(list(encode(loaded(text.encode() for text in passages), encoding, split)))
 
 
 def test_a_model_that_knows_nothing_costs_the_logarithm_of_the_vocabulary(encoding):
     size = encoding["vocabulary"]
-    outcomes = texts.predict(Table(torch.zeros(size, size)), windows(encoding, [SONG, "水"]), encoding)
+    outcomes = predict(Table(torch.zeros(size, size)), windows(encoding, [SONG, "水"]), encoding)
     tokens = len(pieces(encoding, SONG)) + len(pieces(encoding, "水"))
     length = len((SONG + "水").encode())
-    assert texts.bits_per_byte(outcomes) == pytest.approx(math.log2(size) * tokens / length, rel=1e-5)
+    assert bits_per_byte(outcomes) == pytest.approx(math.log2(size) * tokens / length, rel=1e-5)
     words = SONG.count(" ") + SONG.count("\n")
-    assert texts.word_perplexity(outcomes) == pytest.approx(2 ** (math.log2(size) * tokens / words), rel=1e-4)
+    assert word_perplexity(outcomes) == pytest.approx(2 ** (math.log2(size) * tokens / words), rel=1e-4)
 
 
 def test_bits_are_those_of_each_token_after_its_last(encoding):
@@ -261,25 +267,25 @@ def test_bits_are_those_of_each_token_after_its_last(encoding):
     costs = -table.double().log_softmax(1) / math.log(2)
     whole = stream(encoding, passages)
     expected = sum(float(costs[last, token]) for last, token in pairwise(whole) if token)
-    outcomes = texts.predict(Table(table), windows(encoding, passages), encoding)
+    outcomes = predict(Table(table), windows(encoding, passages), encoding)
     assert outcomes["bits"].sum() == pytest.approx(expected, rel=1e-5)
-    assert texts.bits_per_byte(outcomes) == pytest.approx(expected / sum(len(t.encode()) for t in passages), rel=1e-5)
+    assert bits_per_byte(outcomes) == pytest.approx(expected / sum(len(t.encode()) for t in passages), rel=1e-5)
 
 
 def test_scores_do_not_depend_on_the_batches(encoding):
     model = Table(torch.randn(encoding["vocabulary"], encoding["vocabulary"]))
     whole = windows(encoding, [SONG] * 3)
     parts = [{name: column[at : at + 2] for name, column in whole.items()} for at in range(0, len(whole["tokens"]), 2)]
-    joined = stack_outcomes([texts.predict(model, part, encoding) for part in parts])
-    assert texts.bits_per_byte(joined) == pytest.approx(texts.bits_per_byte(texts.predict(model, whole, encoding)))
+    joined = stack_outcomes([predict(model, part, encoding) for part in parts])
+    assert bits_per_byte(joined) == pytest.approx(bits_per_byte(predict(model, whole, encoding)))
 
 
 def test_losses_are_per_window(encoding):
     size = encoding["vocabulary"]
     model = Table(torch.randn(size, size, generator=torch.Generator().manual_seed(3)))
     batch = windows(encoding, [SONG], "train")
-    found = texts.losses(model, batch, TextObjective())
-    outcomes = texts.predict(model, batch, encoding)
+    found = losses(model, batch, TextObjective())
+    outcomes = predict(model, batch, encoding)
     tokens = batch["scored"].sum(1).numpy()
     assert found["loss"].numpy() == pytest.approx(outcomes["bits"] * math.log(2) / tokens, rel=1e-5)
     assert found["bits_per_byte"].numpy() == pytest.approx(outcomes["bits"] / outcomes["bytes"], rel=1e-5)
@@ -292,12 +298,12 @@ def test_losses_are_per_window(encoding):
 @pytest.mark.filterwarnings("error")
 def test_a_text_without_spaces_has_a_score():
     outcomes = {"bits": np.array([9000.0]), "bytes": np.array([3000]), "words": np.array([0])}
-    assert texts.bits_per_byte(outcomes) == 3.0
-    assert texts.word_perplexity(outcomes) == math.inf
+    assert bits_per_byte(outcomes) == 3.0
+    assert word_perplexity(outcomes) == math.inf
 
 
 def test_the_network_is_built_to_its_encoding(encoding):
-    model = texts.build(GPTParams(channels=16, layers=1, heads=2), encoding)
+    model = build(GPTParams(channels=16, layers=1, heads=2), encoding)
     assert model(torch.zeros(2, CONTEXT, dtype=torch.long)).shape == (2, CONTEXT, encoding["vocabulary"])
 
 
@@ -305,8 +311,8 @@ def test_baselines_stand_on_the_models_scale(tmp_path):
     for number in range(40):
         body = "\n\n".join(f"{SONG} {number} {passage}" for passage in range(3))
         (tmp_path / f"{number:02d}.txt").write_text(body, encoding="utf-8")
-    reader = reader_of(tmp_path, texts.read(tmp_path, TextData()), Split(test=0.3))
-    found = texts.baselines(reader, TextData(), {})
+    reader = reader_of(tmp_path, read(tmp_path, TextData()), Split(test=0.3))
+    found = baselines(reader, TextData(), {})
     test = list(reader("test"))
     assert list(found) == ["byte frequencies", "5-gram", "xz -9"]
     for outcomes in found.values():
@@ -314,7 +320,7 @@ def test_baselines_stand_on_the_models_scale(tmp_path):
         assert outcomes["words"].sum() == sum(each.payload.count(b" ") + each.payload.count(b"\n") for each in test)
         assert len({len(column) for column in outcomes.values()}) == 1
     assert found["5-gram"]["row"].tolist() == [each.row for each in test]
-    score = {name: texts.bits_per_byte(outcomes) for name, outcomes in found.items()}
+    score = {name: bits_per_byte(outcomes) for name, outcomes in found.items()}
     assert 0 < score["xz -9"] < 1  # a song that was sung before
     assert 0 < score["5-gram"] < 1
     assert 3 < score["byte frequencies"] < 6
@@ -324,7 +330,7 @@ def test_baselines_stand_on_the_models_scale(tmp_path):
 
 
 def sample(model, encoding, prompt="Row", **settings):
-    return texts.generate(
+    return generate(
         model, encoding, prompt, **({"tokens": 12, "temperature": 0.8, "top_p": 0.95, "seed": 0} | settings)
     )
 
@@ -339,7 +345,7 @@ def endless(encoding, seed=0):
 
 def test_sampling_is_decided_by_its_seed(encoding):
     torch.manual_seed(1)
-    model = texts.build(GPTParams(channels=16, layers=1, heads=2), encoding).eval()
+    model = build(GPTParams(channels=16, layers=1, heads=2), encoding).eval()
     one = sample(model, encoding, temperature=5.0)
     torch.manual_seed(99)  # the global generator has no say
     assert sample(model, encoding, temperature=5.0) == one
@@ -399,15 +405,15 @@ def test_a_model_sees_no_more_than_its_context(encoding):
 @pytest.mark.parametrize("prompt", ["", "水", END])
 def test_any_prompt_is_answered(prompt, encoding):
     model = Table(endless(encoding))
-    params = dict(texts.USECASE.serving.params) | {"max_tokens": 5}
-    (answer,) = texts.answer(model, encoding, [{"prompt": prompt}], params)
-    assert set(answer) == set(texts.USECASE.serving.outputs)
+    params = dict(USECASE.serving.params) | {"max_tokens": 5}
+    (answer,) = serving.answer(model, encoding, [{"prompt": prompt}], params)
+    assert set(answer) == set(USECASE.serving.outputs)
     assert answer["text"].startswith(prompt)
-    assert texts.answer(model, encoding, [{"prompt": prompt}], params) == [answer]
+    assert serving.answer(model, encoding, [{"prompt": prompt}], params) == [answer]
 
 
 def test_requests_are_the_beginnings_of_passages():
-    assert texts.example([SONG.encode()]) == [{"prompt": "Row, row, row your boat, gently"}]
+    assert serving.example([SONG.encode()]) == [{"prompt": "Row, row, row your boat, gently"}]
 
 
 def test_samples_are_escaped(encoding):
@@ -415,7 +421,7 @@ def test_samples_are_escaped(encoding):
     evidence = Evidence(
         Table(endless(encoding)), encoding, {"row": np.array([4, 4, 7])}, lambda row: b"%d " % row + payload
     )
-    (panel,) = texts.show(evidence)
+    (panel,) = show(evidence)
     assert "<script>" not in panel.html
     assert "<b>4 &lt;script&gt;" in panel.html
     assert "<b>7 &lt;script&gt;" in panel.html
@@ -423,7 +429,7 @@ def test_samples_are_escaped(encoding):
 
 def test_examples_are_read_from_their_loaded_form():
     item = Loaded(Example(id="a", source="a"), b"x", 3)
-    encoding = texts.fit([item], TextEncoding(vocabulary=257, context=8))
-    (found,) = texts.encode([item], encoding, "train")
+    encoding = fit([item], TextEncoding(vocabulary=257, context=8))
+    (found,) = encode([item], encoding, "train")
     assert found.row == 3
     assert encoding["vocabulary"] == 257

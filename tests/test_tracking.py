@@ -71,7 +71,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("a project")
     (folder / "params.yaml").write_text("pipelines:\n  dim: {code: tasks/glow.py}\n")
     (folder / "pipelines" / "dim").mkdir(parents=True)
-    (folder / "pipelines" / "dim" / "params.yaml").write_text("usecase: tasks.glow:USECASE\ntrain: {lr: 0.5}\n")
+    sections = "data: {}\nencode: {}\nmodel: {}\nobjective: {}\ngates: {data: {}, cost: {}, model: {}}\n"
+    (folder / "pipelines" / "dim" / "params.yaml").write_text(
+        f"usecase: tasks.glow:USECASE\ntrain: {{lr: 0.5}}\n{sections}evaluate: {{}}\nregister: {{}}\n"
+    )
     (folder / "tasks").mkdir()
     (folder / "tasks" / "glow.py").write_text(TASK)
     before = {

@@ -40,13 +40,19 @@ def digest(path: Path) -> str:
 
 
 def test_one_and_two_workers_have_the_same_losses(finished: Project, tmp_path: Path) -> None:
-    options: dict[str, object] = {"epochs": 6.0, "log_every": 1, "schedule": "one_cycle", "warmup": 0.4}
-    one = driver.run(job_of(finished, tmp_path / "one", **options), lambda _: None)
-    two = driver.run(job_of(finished, tmp_path / "two", **options, workers=2), lambda _: None)
-    first, second = losses(one)[:50], losses(two)[:50]
-    assert len(first) == len(second) == 50
-    assert second == pytest.approx(first, rel=1e-4)
-    assert len(set(first)) > 40  # curves, not constants
+    """The recipe of the digits pipeline: its batch, its learning rate and its schedule over as many steps."""
+    shipped = Pipeline.load("digits", ROOT).params.train.model_dump()
+    items = prepare(Pipeline.load("digits", finished.root)).plan.examples
+    options = shipped | {"epochs": 1000 * shipped["global_batch"] / items, "log_every": 1}
+    curves = []
+    for workers in (1, 2):
+        job = job_of(finished, tmp_path / str(workers), **options | {"workers": workers})
+        assert job.plan.steps == pytest.approx(1000, abs=1)
+        curves.append(losses(driver.run(replace(job, plan=replace(job.plan, boundaries=(50,))), lambda _: None)))
+    one, two = curves
+    assert len(one) == len(two) == 50
+    assert two == pytest.approx(one, rel=1e-4)
+    assert len(set(one)) > 40  # curves, not constants
 
 
 def test_sharded_parameters_give_the_same_losses(finished: Project, tmp_path: Path) -> None:
@@ -59,7 +65,7 @@ def test_sharded_parameters_give_the_same_losses(finished: Project, tmp_path: Pa
 
 
 def test_accumulation_changes_no_loss(finished: Project, tmp_path: Path) -> None:
-    options: dict[str, object] = {"epochs": 2.0, "log_every": 1, "schedule": "one_cycle", "warmup": 0.5}
+    options: dict[str, object] = {"epochs": 2.0, "log_every": 1, "lr": 1e-3}
     whole = driver.run(job_of(finished, tmp_path / "whole", **options), lambda _: None)
     parts = driver.run(job_of(finished, tmp_path / "parts", **options, accumulate=4), lambda _: None)
     assert losses(parts) == pytest.approx(losses(whole), rel=1e-4)
@@ -121,6 +127,37 @@ def test_a_chain_of_kills_changes_no_bit(finished: Project, tmp_path: Path, proc
     assert result["attempts"] == 5
 
 
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_two_workers_go_on_exactly(finished: Project, tmp_path: Path, strategy: str) -> None:
+    options: dict[str, object] = {
+        "epochs": 3.0,
+        "checkpoint_every": 5,
+        "log_every": 1,
+        "workers": 2,
+        "cpus_per_worker": 1,
+    }
+    whole = job_of(finished, tmp_path / "whole", **options, strategy=strategy)
+    expected = driver.run(whole, lambda _: None)
+    parts = replace(whole, folder=str(tmp_path / "parts"))
+    stop = whole.plan.boundaries[0] + 3
+    driver.run(replace(parts, plan=replace(whole.plan, boundaries=(stop,))), lambda _: None)
+    resumed = driver.run(parts, lambda _: None)
+    assert resumed.result["attempts"] == 2
+    assert digest(resumed.weights) == digest(expected.weights)
+    assert losses(resumed) == losses(expected)
+
+
+def test_another_number_of_workers_goes_on(finished: Project, tmp_path: Path) -> None:
+    options: dict[str, object] = {"epochs": 3.0, "checkpoint_every": 5, "log_every": 1, "lr": 1e-3}
+    whole = driver.run(job_of(finished, tmp_path / "whole", **options), lambda _: None)
+    two = job_of(finished, tmp_path / "parts", **options, workers=2, strategy="fsdp")
+    stop = two.plan.boundaries[0]
+    driver.run(replace(two, plan=replace(two.plan, boundaries=(stop,))), lambda _: None)
+    one = driver.run(job_of(finished, tmp_path / "parts", **options), lambda _: None)
+    assert losses(one) == pytest.approx(losses(whole), rel=1e-4)
+    assert len(losses(one)) == two.plan.steps
+
+
 def test_a_loss_that_is_no_number_stops_training(finished: Project, tmp_path: Path) -> None:
     job = job_of(
         finished, tmp_path / "wild", optimizer="sgd", lr=1e12, clip_norm=None, log_every=1, schedule="constant"
@@ -139,10 +176,10 @@ def test_early_stopping_and_keeping_the_last(finished: Project, tmp_path: Path) 
     assert digest(last.weights) != digest(stopped.weights)
 
 
-@pytest.mark.parametrize("options", [{"precision": "bfloat16"}, {"compile": True}, {"optimizer": "sgd", "lr": 0.05}])
+@pytest.mark.parametrize("options", [{"precision": "bfloat16"}, {"compile": True}, {"optimizer": "sgd", "lr": 0.2}])
 def test_other_ways_to_train_learn_too(finished: Project, tmp_path: Path, options: dict[str, object]) -> None:
     trained = driver.run(
-        job_of(finished, tmp_path / "job", **{"epochs": 4.0, "log_every": 1, **options}), lambda _: None
+        job_of(finished, tmp_path / "job", **{"epochs": 6.0, "log_every": 1, **options}), lambda _: None
     )
     curve = losses(trained)
     assert sum(curve[-5:]) / 5 < 0.9 * curve[0]

@@ -154,20 +154,39 @@ def _write_plots(folder: Path, evaluation: "Evaluation") -> None:
 
 
 def _log(pipeline: Pipeline, clock: Clock, document: dict[str, Any]) -> None:
+    """Write the scores to the run: few figures, a table in its description, the reports as artifacts."""
     with clock("tracking"):
         from sluiceway.tracking.runs import attach_run
 
+        first = pipeline.usecase.metrics[0].name
         figures = {f"test/{name}": score["value"] for name, score in document["model"].items()}
-        figures |= {f"test/{name}_{end}": s[end] for name, s in document["model"].items() for end in ("low", "high")}
+        figures |= {f"test/{first}_{end}": document["model"][first][end] for end in ("low", "high")}
         for learner, scores in document["baselines"].items():
-            slug = "".join(letter if letter.isalnum() or letter in " -" else "" for letter in learner)
-            figures |= {f"baseline/{' '.join(slug.split())}/{name}": s["value"] for name, s in scores.items()}
+            figures[f"baseline/{_metric_name(learner)}"] = scores[first]["value"]
         if "calibration_error" in document:
             figures["test/calibration_error"] = document["calibration_error"]
         with attach_run(pipeline, _read(pipeline.model / "run.json")["run_id"]) as run:
             run.log_figures({name: value for name, value in figures.items() if value is not None})
+            run.set_tags({"mlflow.note.content": _note(pipeline, document)})
             for name in ("report.html", "evaluation.json", "predictions.parquet"):
                 run.log_artifact(pipeline.reports / name, "reports")
+
+
+def _metric_name(learner: str) -> str:
+    """Keep what MLflow allows in the name of a metric."""
+    return " ".join("".join(letter if letter.isalnum() or letter in " -" else " " for letter in learner).split())
+
+
+def _note(pipeline: Pipeline, document: dict[str, Any]) -> str:
+    """Write the scores as a table of Markdown: the run's description in MLflow."""
+    metric = pipeline.usecase.metrics[0]
+    lines = [f"| {document['test_items']:,} test items | {metric.title} | 95 % interval |", "|---|---|---|"]
+    for learner, scores in {pipeline.params.model.name: document["model"], **document["baselines"]}.items():
+        score = scores[metric.name]
+        known = score["low"] is not None
+        interval = f"{metric.text(score['low'])} to {metric.text(score['high'])}" if known else ""
+        lines.append(f"| {learner} | {metric.text(score['value'])} | {interval} |")
+    return "\n".join(lines)
 
 
 def _curves(folder: Path) -> list[dict[str, float]]:

@@ -3,7 +3,6 @@
 import json
 from typing import TYPE_CHECKING, Any
 
-from sluiceway.data.shards import digest
 from sluiceway.gates import model as model_gate
 from sluiceway.gates.model import Standing
 from sluiceway.gates.verdict import Verdict
@@ -41,7 +40,13 @@ def register(pipeline: Pipeline) -> None:
             with attach_run(pipeline, _read(pipeline.model / "run.json")["run_id"]) as run:
                 run.log_verdict(verdict)
                 version = registry.register_model(
-                    pipeline, run, pipeline.model, _example_rows(pipeline), _tags(pipeline, evaluation, verdict)
+                    pipeline,
+                    run,
+                    pipeline.model,
+                    _example_rows(pipeline),
+                    _tags(pipeline, evaluation, verdict),
+                    figures=[f"test/{name}" for name in evaluation["model"]],
+                    description=_description(pipeline, evaluation, verdict),
                 )
                 if verdict.open:
                     registry.set_alias(pipeline.root, name, registry.CHAMPION, version.number)
@@ -115,9 +120,15 @@ def _tags(pipeline: Pipeline, evaluation: dict[str, Any], verdict: Verdict) -> d
         **{f"sluiceway.verdict.{gate}": state for gate, state in states.items()},
         "sluiceway.verdict.model.reason": verdict.reason,
         "sluiceway.examples": data_gate["subject"],
-        "sluiceway.shards": digest(pipeline.shards),
         _TEST_SPLIT: _test_split(pipeline),
     }
+
+
+def _description(pipeline: Pipeline, evaluation: dict[str, Any], verdict: Verdict) -> str:
+    metric = pipeline.usecase.metrics[0]
+    value = metric.text(evaluation["model"][metric.name]["value"])
+    items = f"{evaluation['test_items']:,} test items"
+    return f"{pipeline.params.model.name}: {metric.title.lower()} {value} on {items}. Model gate {verdict.state}."
 
 
 def _summary(version: "Version", champion: "Version | None", verdict: Verdict) -> str:

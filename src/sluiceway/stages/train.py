@@ -37,7 +37,7 @@ def train(pipeline: Pipeline) -> None:
     with stage("train", pipeline) as clock:
         job = prepare(pipeline)
         places = Places(Path(job.folder))
-        with _run_of(pipeline, places, clock) as run:
+        with _run_of(pipeline, places, clock, f"{pipeline.params.model.name}-{job.subject[:8]}") as run:
             with clock("tracking"):
                 _log_inputs(pipeline, run, places)
             shipper = Shipper(run, places.metrics)
@@ -70,14 +70,14 @@ def train(pipeline: Pipeline) -> None:
         )
 
 
-def _run_of(pipeline: Pipeline, places: Places, clock: Clock) -> "AbstractContextManager[Run]":
+def _run_of(pipeline: Pipeline, places: Places, clock: Clock, name: str) -> "AbstractContextManager[Run]":
     """Return the run of an interrupted training, or a new one."""
     with clock("tracking"):
         from sluiceway.tracking.runs import attach_run, open_run
 
         if places.run.exists():
             return attach_run(pipeline, json.loads(places.run.read_text(encoding="utf-8"))["run_id"])
-        return open_run(pipeline)
+        return open_run(pipeline, name)
 
 
 def _log_inputs(pipeline: Pipeline, run: "Run", places: Places) -> None:

@@ -54,6 +54,7 @@ def register_model(
     example_rows: Sequence[Mapping[str, Any]],
     tags: Mapping[str, str],
     figures: Collection[str] = (),
+    description: str = "",
 ) -> Version:
     """Log a trained model to its run and register it as a new version.
 
@@ -67,6 +68,7 @@ def register_model(
         example_rows: a few request rows, kept as the model's input example.
         tags: of the version; the digest of its files is added.
         figures: names of the run's metrics that describe the model.
+        description: one sentence for people who look at the version.
 
     Raises:
         ModelError: the model folder was altered, or what arrived in the store is not what was sent.
@@ -89,7 +91,7 @@ def register_model(
             raise
         client(root).finalize_logged_model(logged.model_id, "READY")
         _link(run, logged, figures)
-        return _add_version(root, name, logged, {**tags, DIGEST: sha256})
+        return _add_version(root, name, logged, {**tags, DIGEST: sha256}, description)
 
 
 def set_alias(root: Path, name: str, alias: str, number: int) -> None:
@@ -172,7 +174,7 @@ def _link(run: Run, logged: "LoggedModel", figures: Collection[str]) -> None:
     )
 
 
-def _add_version(root: Path, name: str, logged: "LoggedModel", tags: Mapping[str, str]) -> Version:
+def _add_version(root: Path, name: str, logged: "LoggedModel", tags: Mapping[str, str], description: str) -> Version:
     from mlflow.exceptions import MlflowException
 
     store = client(root)
@@ -183,7 +185,12 @@ def _add_version(root: Path, name: str, logged: "LoggedModel", tags: Mapping[str
             raise
     with as_default(root):  # the registry asks MLflow's default store what this source is, not the store it belongs to
         made = store.create_model_version(
-            name, f"models:/{logged.model_id}", logged.source_run_id, tags=dict(tags), model_id=logged.model_id
+            name,
+            f"models:/{logged.model_id}",
+            logged.source_run_id,
+            tags=dict(tags),
+            model_id=logged.model_id,
+            description=description,
         )
     # The web page of the logged model finds its versions by this tag of MLflow's own.
     versions = json.dumps([{"name": name, "version": int(made.version)}])

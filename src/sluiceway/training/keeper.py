@@ -1,6 +1,7 @@
 """Lightning's callback that closes intervals, asks the cost gate, saves checkpoints and keeps the best weights."""
 
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytorch_lightning as pl
 from sluiceway.config import PipelineParams
 from sluiceway.errors import GateClosed
 from sluiceway.gates import cost as cost_gate
+from sluiceway.gates.verdict import Verdict
 from sluiceway.training.checkpoints import Checkpoint, commit
 from sluiceway.training.collectives import from_first, is_first
 from sluiceway.training.job import Job, Places, write_json
@@ -100,7 +102,8 @@ class Keeper(pl.Callback):
         if self._params.train.keep == "last" or not best.seen:
             self._write_weights(learner, self._places.weights)
         elif is_first():
-            self._places.best(best.step).replace(self._places.weights)
+            # Copied, not moved: should the driver die now, the next attempt needs it once more.
+            shutil.copyfile(self._places.best(best.step), self._places.weights)
         spent = self._spent()
         self.seconds["training"] = max(0.0, spent - self._earlier - sum(self.seconds.values()))
         result = {
@@ -136,27 +139,33 @@ class Keeper(pl.Callback):
         since, at = self._probe
         if step - since < limits.probe_steps:
             return
-        self._judge(step, (working - at) / (step - since), spent)
+        verdict = self._judge(step, (working - at) / (step - since), spent)
+        if not verdict.open:
+            if step not in self._job.plan.boundaries:  # there, the validation that belongs to the step is still to come
+                self._save(learner, step)
+            raise GateClosed(f"the cost gate is closed: {verdict.reason}", hint=COST_HINT)
 
-    def _judge(self, step: int, seconds_per_step: float, spent: float) -> None:
+    def _judge(self, step: int, seconds_per_step: float, spent: float) -> Verdict:
+        """Hold what was spent, and what is to come, against the limits; the first, a closed and the last one stay."""
+        last = not seconds_per_step
         spending = cost_gate.Spending(
             devices=self._params.train.workers,
             spent_seconds=spent,
-            steps_left=self._job.plan.steps - step if seconds_per_step else 0,
+            steps_left=0 if last else self._job.plan.steps - step,
             seconds_per_step=seconds_per_step,
         )
-        verdict = cost_gate.judge(
-            spending, self._params.gates.cost, pipeline=self._job.pipeline, subject=self._job.subject
-        )
-        if is_first() and (not self._judged or not verdict.open or not seconds_per_step):
+        limits, job = self._params.gates.cost, self._job
+        verdict = cost_gate.judge(spending, limits, pipeline=job.pipeline, subject=job.subject)
+        if is_first() and (last or not self._judged or not verdict.open):
             verdict.write(self._places.verdict)
         self._judged = True
-        if not verdict.open:
-            raise GateClosed(f"the cost gate is closed: {verdict.reason}", hint=COST_HINT)
+        return verdict
 
     def _save_if_due(self, learner: Learner, step: int) -> None:
-        if step - self._saved < self._job.plan.checkpoint_every or step >= self._job.plan.steps:
-            return
+        if step - self._saved >= self._job.plan.checkpoint_every and step < self._job.plan.steps:
+            self._save(learner, step)
+
+    def _save(self, learner: Learner, step: int) -> None:
         began = time.monotonic()
         tensors = learner.snapshot()
         if is_first():

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_model_state_dict,
+    get_optimizer_state_dict,
     get_state_dict,
     set_state_dict,
 )
@@ -137,10 +138,13 @@ class Learner(pl.LightningModule):
         return get_model_state_dict(self.model, options=_WHOLE)  # type: ignore[return-value]
 
     def snapshot(self) -> dict[str, Tensor]:
-        """Return the whole model and optimizer as named tensors on the CPU; every worker must ask for it."""
+        """Return the whole model and optimizer as named tensors on the CPU.
+
+        Every worker must ask for it. Where parameters are shared out, only rank 0 gets an answer.
+        """
         model, optimizer = get_state_dict(self.model, self.trainer.optimizers[0], options=_WHOLE)
         tensors: dict[str, Any] = {f"model.{name}": value for name, value in model.items()}
-        states: Any = optimizer["state"]
+        states: Any = optimizer.get("state", {})
         for parameter, state in states.items():
             tensors |= {f"optimizer.{parameter}.{key}": value for key, value in state.items()}
         return tensors
@@ -148,7 +152,7 @@ class Learner(pl.LightningModule):
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Take up a snapshot, whatever the number of workers that made it."""
         optimizer = self.trainer.optimizers[0]
-        _, fresh = get_state_dict(self.model, optimizer, options=_WHOLE)
+        groups = get_optimizer_state_dict(self.model, optimizer)["param_groups"]
         model: dict[str, Any] = {
             name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")
         }
@@ -161,7 +165,7 @@ class Learner(pl.LightningModule):
             self.model,
             optimizer,
             model_state_dict=model,
-            optim_state_dict={"state": state, "param_groups": fresh["param_groups"]},
+            optim_state_dict={"state": state, "param_groups": groups},
             options=_WHOLE,
         )
 

@@ -1,4 +1,4 @@
-"""Use cases by name. A new one is a file here and a line in ``BUILT_IN``; a user's own is an import path."""
+"""Use cases by name. A new one is a folder here and a line in ``BUILT_IN``; a user's own is an import path."""
 
 import sys
 from importlib import import_module

@@ -1,0 +1,148 @@
+"""Raw data to the example table, and the example table to shards.
+
+Shapes: T = context.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sluiceway.data.sources import byte_range, files_below
+from sluiceway.data.table import BadExample, Example, Measures, SplitName
+from sluiceway.errors import DataError, UnknownLayout
+from sluiceway.usecases.base import Encoding, Item, Loaded
+from sluiceway.usecases.text_generation.params import TextData, TextEncoding
+from sluiceway.usecases.text_generation.tokens import END, token_sizes, tokenizer_of
+
+SUFFIXES = frozenset({".txt", ".text", ".md"})
+_LAYOUT = "plain text files, UTF-8: data/raw/<pipeline>/<document>.txt"
+_SEPARATORS = {"block": re.compile(rb"(?:[ \t\r]*\n){2,}"), "line": re.compile(rb"\n")}
+
+
+# Raw data to the example table.
+
+
+def read(raw: Path, data: TextData) -> Iterator[Example]:
+    """List the passages of all text files. The id is file and number: ``01-genesis.txt#3``."""
+    files = files_below(raw, SUFFIXES)
+    if not files:
+        other = next(path.name for path in raw.rglob("*") if path.is_file())
+        raise UnknownLayout(f"no text files below {raw}: found {other} ...", hint=f"expected {_LAYOUT}")
+    for path in files:
+        name = path.relative_to(raw).as_posix()
+        content = path.read_bytes()
+        for number, (start, end) in enumerate(_passages(content, data.passage)):
+            yield Example(id=f"{name}#{number}", source=byte_range(name, start, end))
+
+
+def _passages(content: bytes, unit: str) -> Iterator[tuple[int, int]]:
+    """Yield (start, end) of each passage that is not blank."""
+    edges = (
+        [(0, 0), *((m.start(), m.end()) for m in _SEPARATORS[unit].finditer(content))] if unit != "file" else [(0, 0)]
+    )
+    ends = [start for start, _ in edges[1:]] + [len(content)]
+    for (_, start), end in zip(edges, ends, strict=True):
+        if content[start:end].strip():
+            yield start, end
+
+
+def measure(payload: bytes, data: TextData) -> Measures:
+    """Measure a passage: sizes, and how much of it is words."""
+    try:
+        text = payload.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadExample(
+            "unreadable", f"not UTF-8 at byte {error.start}: {payload[error.start : error.start + 4]!r}"
+        ) from None
+    if "\x00" in text:
+        raise BadExample("unreadable", "a zero byte: this is no text")
+    words = text.split()
+    return {
+        "characters": len(text),
+        "bytes": len(payload),
+        "words": len(words),
+        "letters": round(sum(character.isalpha() for character in text) / len(text), 6),
+        "longest_word": max(map(len, words), default=0),
+    }
+
+
+def expectations() -> list[dict[str, Any]]:
+    """Expect words made of letters."""
+    return [
+        {"type": "expect_column_values_to_be_unique", "kwargs": {"column": "id"}},
+        {"type": "expect_column_values_to_be_between", "kwargs": {"column": "words", "min_value": 1}},
+        {
+            "type": "expect_column_values_to_be_between",
+            "kwargs": {"column": "letters", "min_value": 0.4, "mostly": 0.99},
+        },
+    ]
+
+
+# The example table to shards.
+
+
+def fit(training: Iterable[Loaded], params: TextEncoding) -> Encoding:
+    """Learn the vocabulary (Sennrich et al., 2016) from the training passages."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=params.vocabulary,
+        special_tokens=[END],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator((loaded.payload.decode() for loaded in training), trainer)
+    return {"tokenizer": tokenizer.to_str(), "vocabulary": tokenizer.get_vocab_size(), "context": params.context}
+
+
+def encode(examples: Iterable[Loaded], encoding: Encoding, split: SplitName) -> Iterator[Item]:
+    """Cut the split's stream of tokens into windows.
+
+    Training windows follow each other. Those of the other splits overlap by half, and each token is scored in the
+    window that shows most of what stands before it. Passage ends are learned, but not scored: they are no text.
+
+    Yields:
+        ``tokens`` [T + 1], ``scored`` [T] (whether the token after each counts), ``bytes`` and ``words`` scored.
+    """
+    context = int(encoding["context"])
+    tokens, rows = _stream(examples, encoding)
+    sizes, spaces = token_sizes(encoding)
+    step = context if split == "train" else max(1, context // 2)
+    scored_up_to = 1  # the first token has nothing before it
+    for start in range(0, max(1, len(tokens) - 1), step):
+        window = tokens[start : start + context + 1]
+        if split == "train" and len(window) < context + 1 and start > 0:
+            break
+        padded = np.concatenate([window, np.zeros(context + 1 - len(window), tokens.dtype)])
+        targets = np.arange(start + 1, start + context + 1)
+        counts = (targets < len(tokens)) & (targets >= (0 if split == "train" else scored_up_to))
+        if split != "train":
+            counts &= padded[1:] != 0
+        if counts.any():
+            arrays = {
+                "tokens": padded,
+                "scored": counts,
+                "bytes": np.asarray((sizes[padded[1:]] * counts).sum(), np.int64),
+                "words": np.asarray((spaces[padded[1:]] * counts).sum(), np.int64),
+            }
+            yield Item(int(rows[start]), arrays)
+        scored_up_to = start + context + 1
+
+
+def _stream(examples: Iterable[Loaded], encoding: Encoding) -> tuple[np.ndarray, np.ndarray]:
+    """Return all tokens of the passages, each after an END, and the example's row for each token: [tokens] each."""
+    tokenizer = tokenizer_of(encoding)
+    tokens, rows = [], []
+    for loaded in examples:
+        ids = [0, *tokenizer.encode(loaded.payload.decode()).ids]
+        tokens.append(np.array(ids, np.uint16))
+        rows.append(np.full(len(ids), loaded.row))
+    if not tokens:
+        raise DataError("a split has no passages", hint="give more text, or other shares in data.split")
+    return np.concatenate(tokens), np.concatenate(rows)

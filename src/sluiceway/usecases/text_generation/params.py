@@ -1,0 +1,50 @@
+"""What can be set: the sections of the pipeline's parameters that are this use case's own."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from sluiceway.config import DataParams, ModelParams, Section
+
+
+class TextData(DataParams):
+    """Plain text files below the raw folder."""
+
+    passage: Literal["block", "line", "file"] = "block"
+    """What one example is: text between blank lines, a line, or a whole file."""
+
+
+class TextEncoding(Section):
+    """Byte-level BPE, learned from the training split."""
+
+    vocabulary: int = Field(2048, ge=257, le=65536)
+    """Number of tokens."""
+    context: int = Field(128, ge=8)
+    """Tokens the model looks back on."""
+
+
+class GPTParams(ModelParams):
+    """A decoder-only transformer."""
+
+    name: Literal["gpt"] = "gpt"
+    """Which architecture."""
+    channels: int = Field(192, ge=8)
+    """Width of the residual stream; a multiple of twice ``heads``."""
+    layers: int = Field(4, ge=1)
+    """Number of layers."""
+    heads: int = Field(6, ge=1)
+    """Attention heads per layer."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Share of each branch that is dropped in training; needed when examples are seen many times."""
+
+    @model_validator(mode="after")
+    def _can_be_built(self) -> "GPTParams":
+        if self.channels % (2 * self.heads):  # rotary positions turn pairs of a head's channels
+            share = 2 * self.heads
+            near = share * max(1, round(self.channels / share))
+            raise ValueError(f"channels {self.channels} do not divide by 2 x heads = {share}: use {near}")
+        return self
+
+
+class TextObjective(Section):
+    """Cross entropy of the next token; nothing to set."""
