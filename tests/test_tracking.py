@@ -194,7 +194,7 @@ def test_a_run_has_name_params_and_lineage_and_finishes(pipeline: Pipeline) -> N
     found = of(pipeline, run.id)
     assert (found.info.status, found.info.run_name) == ("FINISHED", "first")
     assert found.data.params["train.lr"] == "0.5"
-    assert found.data.params["train.average"] == "null"
+    assert found.data.params["train.early_stopping"] == "null"
     assert found.data.params["register.name"] == "null"
     assert found.data.params["usecase"] == "tasks.glow:USECASE"
     assert found.data.tags["more"] == "yes"
