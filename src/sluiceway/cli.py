@@ -160,7 +160,7 @@ def main() -> None:
         if _debugging():
             raise
         typer.secho("interrupted", fg="yellow", err=True)
-        sys.exit(130 if not error.args else 143)
+        sys.exit(143 if "SIGTERM" in error.args else 130)  # as a shell would say it
 
 
 def _debugging() -> bool:

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator
 
 import pyarrow as pa
 
-from sluiceway.data.sources import load
-from sluiceway.data.table import Example, SplitName, read_table
+from sluiceway.data.sources import checksum, load
+from sluiceway.data.table import BadExample, Example, SplitName, read_table
+from sluiceway.errors import DataError
 from sluiceway.usecases.base import Loaded, Reader
 from sluiceway.usecases.pipeline import Pipeline
 
@@ -19,17 +20,32 @@ def reader(pipeline: Pipeline, table: pa.Table) -> Reader:
     """Return a function that reads the examples of a split, with their contents, in the table's order."""
     names = ("id", "source", "target", "group", "split")
     columns = [table[name].to_pylist() for name in names]
+    content = loader_of_row(pipeline, table)
 
     def read(split: SplitName) -> Iterator[Loaded]:
         for row, values in enumerate(zip(*columns, strict=True)):
             example = Example(**dict(zip(names, values, strict=True)))
             if example.split == split:
-                yield Loaded(example, load(pipeline.raw, example.source), row)
+                yield Loaded(example, content(row), row)
 
     return read
 
 
 def loader_of_row(pipeline: Pipeline, table: pa.Table) -> Callable[[int], bytes]:
-    """Return a function that reads the content of the example in a row of the table."""
-    sources = table["source"]
-    return lambda row: load(pipeline.raw, sources[row].as_py())
+    """Return a function that reads the content of the example in a row of the table.
+
+    It raises ``DataError`` when the content is not what the data gate let through.
+    """
+    ids, sources, checksums = (table[name] for name in ("id", "source", "checksum"))
+
+    def content(row: int) -> bytes:
+        hint = f"run `dvc repro`: data/raw/{pipeline.name} changed behind the gate"
+        try:
+            payload = load(pipeline.raw, sources[row].as_py())
+        except BadExample as bad:
+            raise DataError(f"{ids[row]} cannot be read any more: {bad}", hint=hint) from None
+        if checksum(payload) != checksums[row].as_py():
+            raise DataError(f"{ids[row]} is not what was validated", hint=hint)
+        return payload
+
+    return content

@@ -13,6 +13,14 @@ _HOST = "127.0.0.1"
 """Never wider: the UI has no passwords. A server for a team is in mlflow/."""
 
 
+_QUIET = {
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # half the memory, and nothing here uses it
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "PYTHONWARNINGS": "ignore",
+}
+
+
 def serve(root: Path, port: int, say: Callable[[str], None]) -> None:
     """Run the UI until Ctrl-C.
 
@@ -30,13 +38,13 @@ def serve(root: Path, port: int, say: Callable[[str], None]) -> None:
         return
     if _is_taken(port):
         raise TrackingError(f"port {port} is in use", hint=f"sluiceway ui --port {port + 1}")
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--host", _HOST]
-    command += ["--port", str(port), "--workers", "1"]
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--registry-store-uri", uri]
+    command += ["--host", _HOST, "--port", str(port), "--workers", "1"]
     if root_of_artifacts := artifacts(root):
         command += ["--default-artifact-root", root_of_artifacts]
-    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    command += ["--uvicorn-opts", "--log-level warning"]
     say(f"MLflow is at http://{_HOST}:{port}/#/experiments?workflowType=machine_learning (Ctrl-C stops it)")
-    subprocess.run(command, env={**os.environ, **quiet}, check=False)  # noqa: S603
+    subprocess.run(command, env={**os.environ, **_QUIET}, check=False)  # noqa: S603
 
 
 def _is_taken(port: int) -> bool:

@@ -38,7 +38,8 @@ def commit(folder: Path, checkpoint: Checkpoint, *, keep: int = 2) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     place = folder / f"step-{checkpoint.step:08d}"
     draft = folder / f".draft-{checkpoint.step:08d}-{os.getpid()}"
-    shutil.rmtree(draft, ignore_errors=True)
+    for left_by_a_crash in folder.glob(".draft-*"):
+        shutil.rmtree(left_by_a_crash, ignore_errors=True)
     draft.mkdir()
     save_file({name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}, draft / _TENSORS)
     state = {"step": checkpoint.step, **checkpoint.state}
