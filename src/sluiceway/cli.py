@@ -156,11 +156,11 @@ def main() -> None:
         app()
     except SluicewayError as error:
         _fail(error)
-    except KeyboardInterrupt as error:
+    except KeyboardInterrupt:
         if _debugging():
             raise
         typer.secho("interrupted", fg="yellow", err=True)
-        sys.exit(143 if "SIGTERM" in error.args else 130)  # as a shell would say it
+        sys.exit(130)
 
 
 def _debugging() -> bool:
