@@ -20,7 +20,7 @@ from sluiceway.training.spool import Point, read
 
 _RAY_SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    # Four seconds and a process less at start-up; FACTS of the pinned versions.
+    # Some seconds and a process less at start-up, measured with the pinned versions.
     "RAY_prestart_worker_first_driver": "0",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_TRAIN_METRICS_ENABLED": "0",
