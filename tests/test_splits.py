@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluiceway.config import Split
-from sluiceway.data.splits import assign
+from sluiceway.data.splits import Sides, assign, read_time
 from sluiceway.data.table import SPLITS
+from sluiceway.errors import ConfigError
 
 KEYS = [f"key {number}" for number in range(20_000)]
 
@@ -50,6 +51,72 @@ def test_sides_are_frozen():
     """These never change: another assignment would move test examples into training."""
     split = Split(validation=0.3, test=0.3, seed=3)
     assert [assign(f"key {number}", split) for number in range(8)] == FROZEN
+
+
+@pytest.mark.parametrize(
+    ("text", "time"),
+    [
+        ("1970-01-02", 86400.0),
+        ("19700102", 86400.0),
+        ("1970-01-01T00:01:00Z", 60.0),
+        ("1970-01-01T01:00:00+01:00", 0.0),
+        ("19700101T000130", 90.0),
+        ("19700101_000130", 90.0),
+        (" 12.5 ", 12.5),
+        ("-3e2", -300.0),
+        ("1700000000", 1.7e9),
+        ("00012345", 12345.0),
+        ("2024", 2024.0),
+        ("20240231", 20240231.0),
+        ("2024-02-31", None),
+        ("soon", None),
+        ("", None),
+        ("nan", None),
+        ("inf", None),
+        ("1e999", None),
+        ("1_000", None),
+    ],
+)
+def test_times_are_iso_or_numbers(text, time):
+    assert read_time(text) == time
+
+
+@given(key=st.text(), time=st.none() | st.floats(allow_nan=False))
+def test_without_boundaries_time_decides_nothing(key, time):
+    assert Sides(Split(seed=5)).of(key, time) == assign(key, Split(seed=5))
+    assert not Sides(Split()).by_time
+
+
+@given(key=st.text(), time=st.floats(-1e12, 1e12))
+def test_time_decides_and_the_boundary_belongs_to_what_it_begins(key, time):
+    sides = Sides(Split(validation_from="100", test_from="200"))
+    expected = "test" if time >= 200 else "validation" if time >= 100 else "train"
+    assert sides.of(key, time) == expected
+    assert sides.of(key, None) is None
+    assert [sides.of(key, edge) for edge in (99.9, 100.0, 200.0)] == ["train", "validation", "test"]
+
+
+def test_with_a_test_boundary_alone_validation_is_shared_out_by_hash():
+    sides = Sides(Split(validation=0.3, test=0.5, test_from="1970-01-02"))
+    assert {sides.of(key, 86400.0) for key in KEYS} == {"test"}
+    before = [sides.of(key, 0.0) for key in KEYS]
+    assert set(before) == {"train", "validation"}
+    assert abs(before.count("validation") / len(KEYS) - 0.3) < 0.02
+    assert before == [sides.of(key, 1.0) for key in KEYS]
+
+
+@pytest.mark.parametrize(
+    ("boundaries", "named"),
+    [
+        ({"test_from": "soon"}, "data.split.test_from"),
+        ({"validation_from": "2024-13-01", "test_from": "2024-12-01"}, "data.split.validation_from"),
+        ({"validation_from": "2024-02-01", "test_from": "2024-01-01"}, "is after test_from"),
+    ],
+)
+def test_boundaries_that_cannot_be_meant_are_told(boundaries, named):
+    with pytest.raises(ConfigError, match=named) as caught:
+        Sides(Split(**boundaries))
+    assert caught.value.hint
 
 
 FROZEN = ["train", "validation", "train", "train", "train", "train", "test", "train"]

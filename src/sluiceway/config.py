@@ -6,11 +6,12 @@ All faults of a file are found in one reading, each with its key, its value and 
 """
 
 import io
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator, model_validator
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -39,11 +40,17 @@ class Split(Section):
     """Share of the examples that are kept for the evaluation."""
     seed: Seed = 0
     """Salt of the hash that decides. Another salt is another split: old and new scores do not compare."""
+    validation_from: str | None = None
+    """Time from which examples are for validation, where examples have a time: ISO 8601, or a number as in the data."""
+    test_from: str | None = None
+    """Time from which examples are for the test. With it, time decides sides instead of the hash."""
 
     @model_validator(mode="after")
     def _leaves_something(self) -> "Split":
         if self.validation + self.test >= 1:
             raise ValueError(f"validation + test is {self.validation + self.test:g}: nothing is left to train on")
+        if self.validation_from is not None and self.test_from is None:
+            raise ValueError("validation_from is given without test_from: give both, or neither")
         return self
 
 
@@ -52,6 +59,25 @@ class DataParams(Section):
 
     split: Split = Field(default_factory=Split)
     """How examples are shared out when the raw data has no split of its own."""
+    group: str | None = None
+    """Regular expression searched in an example's id; what its first parenthesis matches names the example's group
+    (speaker, drive, user, document). Examples of one group stay on one side."""
+    time: str | None = None
+    """Regular expression searched in an example's id; its first parenthesis matches the example's time: ISO 8601, or a
+    number. Who gives it says that time matters: the gate then checks that nothing is learned from later times."""
+
+    @field_validator("group", "time")
+    @classmethod
+    def _is_an_expression(cls, value: str | None) -> str | None:
+        if value is None:
+            return value
+        try:
+            groups = re.compile(value).groups
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from None
+        if not groups:
+            raise ValueError("has no parenthesis that says which part is meant: write for example ^([^/]+)/")
+        return value
 
 
 class ModelParams(Section):
@@ -65,15 +91,42 @@ class DataGateParams(Section):
     """Limits of the data gate."""
 
     max_quarantined: float = Field(0.01, ge=0, le=1)
-    """Share of the raw examples that may be set aside as bad before the gate closes."""
-    max_duplicates: float = Field(0.05, ge=0, le=1)
-    """Share of examples that may be exact copies of another one on the same side; above it the gate warns."""
+    """Share of the raw examples that may be set aside as bad."""
     min_examples: int = Field(100, ge=1)
     """Accepted examples below which nothing should be learned."""
     min_per_class: int = Field(10, ge=1)
-    """Accepted examples of each class below which the gate closes; classification only."""
+    """Accepted examples of each class; classification only."""
     max_imbalance: float = Field(20.0, ge=1)
-    """Largest class divided by smallest above which the gate warns; classification only."""
+    """Largest class divided by smallest; classification only."""
+    max_duplicates: float = Field(0.05, ge=0, le=1)
+    """Share of examples that may be exact or near copies of another one on the same side."""
+    max_leaked: float = Field(0.005, ge=0, le=1)
+    """Share of the held-out examples that may have a near copy among the training examples. Exact copies never may."""
+    max_group_share: float = Field(0.5, gt=0, le=1)
+    """Share of the examples that one group may have."""
+    max_outliers: float = Field(0.005, ge=0, le=1)
+    """Share of examples that may lie far outside the rest in one measured property."""
+    max_strangers: float = Field(0.005, ge=0, le=1)
+    """Share of examples whose content may be unlike that of all others: another kind of picture, another language."""
+    max_label_errors: float = Field(0.03, ge=0, le=1)
+    """Share of examples whose label may be wrong, as the classical learner sees it."""
+    min_learnable: float = Field(0.1, ge=0, le=1)
+    """How far from guessing (0) to knowing (1) the classical learner must come: below it, targets do not depend on
+    contents."""
+    max_shortcut: float = Field(0.95, gt=0, le=1)
+    """How well one measured property alone may tell a class from the rest (F1), or tell a number (R2)."""
+    max_drift: float = Field(0.2, gt=0, le=1)
+    """Distance of a distribution from that of the last registered version: 0 is equal, 1 is apart. Significance alone
+    never closes the gate."""
+    max_lost: float = Field(0.2, ge=0, le=1)
+    """Share of the last registered version's examples that may be gone."""
+    max_changed: float = Field(0.005, ge=0, le=1)
+    """Share of known examples whose id may now name another content, or whose label may be another one, corrections
+    left out."""
+    compared: int = Field(100_000, ge=1_000)
+    """Most examples whose contents are compared with each other; of more, a sample by hash is. Bounds memory."""
+    severity: dict[str, Literal["close", "warn", "off"]] = Field(default_factory=dict)
+    """What a failed check does, by the check's name, where it is not to be the default."""
 
 
 class CostGateParams(Section):
@@ -222,11 +275,18 @@ class PipelineParams(Section):
 
 
 def params_type(
-    data: type[DataParams], encode: type[Section], models: Sequence[type[ModelParams]], objective: type[Section]
+    data: type[DataParams],
+    encode: type[Section],
+    models: Sequence[type[ModelParams]],
+    objective: type[Section],
+    data_gate: type[DataGateParams] = DataGateParams,
 ) -> type[PipelineParams]:
     """Build the full parameter type of one use case from its own sections."""
     model: Any = models[0] if len(models) == 1 else Annotated[Union[tuple(models)], Field(discriminator="name")]
+    limits = Field(default_factory=data_gate, description=Gates.model_fields["data"].description)
+    gates: type[Gates] = create_model("Gates", __base__=Gates, data=(data_gate, limits))
     fields: dict[str, Any] = {
+        "gates": (gates, Field(default_factory=gates, description=PipelineParams.model_fields["gates"].description)),
         "data": (data, Field(default_factory=data, description="What the raw data is, and how it is split.")),
         "encode": (encode, Field(default_factory=encode, description="How an example becomes numbers.")),
         "model": (model, Field(default_factory=models[0], description="The architecture.")),

@@ -1,59 +1,226 @@
-"""From the raw folder to the example table: every example is read, measured and put on a side, or set aside."""
+"""From the raw folder to the example table: every example is read, measured and put on a side, or set aside.
 
-from collections.abc import Callable, Iterator
+One pass goes block by block in the reader's order. What the memo knows of a block is taken from there, the rest is cut
+into chunks for an engine; what comes back is put together, judged and written. So memory is bounded by blocks, and the
+result is the same, byte for byte, on whatever engine and with whatever memo.
+
+Shapes: n examples of a block, k of them sketched.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import Any
+
+import numpy as np
+import pyarrow as pa
 
 from sluiceway.config import DataParams
-from sluiceway.data.sources import checksum, load
-from sluiceway.data.splits import assign
-from sluiceway.data.table import BadExample, Example, Measures
+from sluiceway.data.blocks import Block, Listing
+from sluiceway.data.contents import Chunk, Look, Seen, Senses
+from sluiceway.data.corrections import Correction
+from sluiceway.data.engines import Mapper, all_cores
+from sluiceway.data.memo import Memo, Recall
+from sluiceway.data.repeats import Repeats
+from sluiceway.data.sample import Sample, limit
+from sluiceway.data.store import Rows, keys_of
+from sluiceway.data.table import Example, TableWriter, schema
 
-Row = dict[str, Any]
+BLOCK = 4096
+"""Examples that are looked up, judged and written together."""
+_FIRST_CHUNK, _LARGEST_CHUNK = 16, 2048
+_CHUNK_SECONDS = 0.15
+"""How long an engine is to work on a chunk: long beside handing it over, short beside a person's patience."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the pass did."""
+
+    accepted: int
+    """Rows of ``examples.parquet``."""
+    quarantined: Mapping[str, int]
+    """Rows of ``quarantine.parquet``, by kind of reason."""
+    sketched: int
+    """Rows of ``sketches.parquet``."""
+    remembered: int
+    """Examples that were known from an earlier run and not looked at again."""
+    corrected: frozenset[str] = frozenset()
+    """Ids whose target a person has corrected."""
+    left_out: frozenset[str] = frozenset()
+    """Ids that a person has left out."""
+    stale: tuple[Correction, ...] = ()
+    """Corrections of a content that is no longer the example's: they were not applied."""
+    unknown: tuple[Correction, ...] = ()
+    """Corrections of examples that are not there."""
 
 
 def measure_all(
+    usecase: Senses,
     raw: Path,
     examples: Iterator[Example],
-    measure: Callable[[bytes, DataParams], Measures],
     params: DataParams,
-    on_example: Callable[[int], None],
-) -> tuple[list[Row], list[Row]]:
-    """Measure every example.
+    folder: Path,
+    *,
+    compared: int,
+    corrections: Mapping[str, Correction] | None = None,
+    memo: Memo | None = None,
+    engine: Mapper = all_cores,
+    on_example: Callable[[int], None] = lambda done: None,
+) -> Measured:
+    """Write ``examples.parquet``, ``quarantine.parquet`` and ``sketches.parquet``: together, all that was listed.
 
     Args:
+        usecase: how contents are looked at.
         raw: the raw folder.
-        examples: what a use case's reader listed.
-        measure: measures one example's content, or raises ``BadExample``: (content, data section).
-        params: the data section, with the split of examples that bring none.
-        on_example: called with the number done so far.
+        examples: what the use case's reader listed.
+        params: the data section.
+        folder: where the tables go.
+        compared: examples that are sketched at most; of more, a sample is.
+        corrections: what a person has corrected, by id.
+        memo: what earlier runs saw; None: everything is looked at.
+        engine: where the work is done.
+        on_example: called with the number done so far, now and then.
 
-    Returns:
-        Rows of the accepted and of the quarantined, each in the order of the reader: together, all that was listed.
+    Raises:
+        ConfigError: times of the split cannot be read.
+        DataError: the use case gave something that it had not announced.
     """
-    accepted: list[Row] = []
-    quarantined: list[Row] = []
-    seen: set[str] = set()
-    for number, example in enumerate(examples, start=1):
-        row: Row = {
-            "id": example.id,
-            "group": example.group,
-            "source": example.source,
-            "target": example.target,
-            "split": None,
-            "checksum": None,
-        }
+    listing = Listing(params, corrections or {})
+    look = Look.of(usecase, raw, params)
+    columns = schema(usecase.measures)
+    with (
+        TableWriter(columns, folder / "examples.parquet") as accepted,
+        TableWriter(schema(usecase.measures, quarantine=True), folder / "quarantine.parquet") as quarantined,
+    ):
+        sample = Sample(compared, look.kinds, usecase.name)
+        run = _Pass(look, listing, accepted, quarantined, sample, compared, memo, on_example)
         try:
-            if example.id in seen:
-                raise BadExample("repeated_id", f"{example.id} stands more than once")
-            payload = load(raw, example.source)
-            row["checksum"] = checksum(payload)
-            row["split"] = example.split or assign(example.group or row["checksum"], params.split)
-            row |= measure(payload, params)
-        except BadExample as bad:
-            quarantined.append(row | {"reason": str(bad)})
+            # Closed in any case: processes of an engine must not outlive an interruption.
+            with closing(_generator(engine(look, run.chunks(examples)))) as results:
+                for seen in results:
+                    run.take(seen)
+        finally:
+            if memo:
+                memo.flush()
+        sketches = sample.finish(run.listed)
+        sketches.write(folder / "sketches.parquet")
+    if memo:
+        memo.tidy()
+    return Measured(
+        accepted=accepted.rows,
+        quarantined=dict(sorted(run.reasons.items())),
+        sketched=len(sketches),
+        remembered=run.remembered,
+        corrected=frozenset(listing.corrected),
+        left_out=frozenset(listing.left_out),
+        stale=tuple(sorted(listing.stale, key=lambda each: each.id)),
+        unknown=tuple(sorted(listing.unknown(), key=lambda each: each.id)),
+    )
+
+
+def _generator(results: Iterator[Seen]) -> Generator[Seen, None, None]:
+    yield from results
+
+
+@dataclass
+class _Pass:
+    """The state of one pass."""
+
+    look: Look
+    listing: Listing
+    accepted: TableWriter
+    quarantined: TableWriter
+    sample: Sample
+    compared: int
+    memo: Memo | None
+    on_example: Callable[[int], None]
+    reasons: Counter[str] = field(default_factory=Counter)
+    listed: int = 0
+    remembered: int = 0
+    done: int = 0
+    repeats: Repeats = field(default_factory=Repeats)
+    blocks: deque[Block] = field(default_factory=deque)
+    """Those that are begun and not yet written, in order."""
+    sent: deque[tuple[Block, Recall | None, Rows]] = field(default_factory=deque)
+    """What the chunks at the engine hold: places in a block."""
+    size: int = _FIRST_CHUNK
+    """Examples of the next chunk: no result depends on it."""
+
+    def chunks(self, examples: Iterator[Example]) -> Iterator[Chunk]:
+        """Begin block after block, and yield what must be looked at: at least one chunk, be it empty, of each block.
+
+        So a block that is known whole is written before many more are begun.
+        """
+        while listed := list(islice(examples, BLOCK)):
+            block = Block(listed, limit(self.listed, self.compared))
+            self.listed += len(listed)
+            self.blocks.append(block)
+            recall = self._recall(block, self.memo) if self.memo else None
+            rest = np.flatnonzero(~block.seen)
+            while True:
+                places, rest = rest[: self.size], rest[self.size :]
+                self.sent.append((block, recall, places))
+                yield Chunk(tuple(listed[place].source for place in places.tolist()), block.sketch_up_to)
+                if not len(rest):
+                    break
+
+    def take(self, seen: Seen) -> None:
+        """Take what an engine gives back, in the order of the chunks, and write the blocks that are whole."""
+        block, recall, places = self.sent.popleft()
+        if len(places):
+            checksums, facts = keys_of(seen.digests), pa.Table.from_batches([seen.facts])
+            sketches = pa.Table.from_batches([seen.sketches])
+            block.put(places, checksums, seen.read, facts, places[seen.sketched], sketches)
+            if recall:
+                read = seen.read
+                recall.learn(
+                    places[read], checksums[read], facts.filter(pa.array(read)), checksums[seen.sketched], sketches
+                )
+            self.size = min(_LARGEST_CHUNK, max(1, round(_CHUNK_SECONDS * len(places) / max(seen.seconds, 1e-9))))
+            self._count(len(places))
+        while self.blocks and self.blocks[0].whole:
+            self._write(self.blocks.popleft())
+
+    def _recall(self, block: Block, memo: Memo) -> Recall:
+        """Put into a block what the memo knows of it."""
+        recall = Recall(memo, self.look.raw, [each.source for each in block.examples])
+        wanted = (recall.checksums[:, 1] <= np.uint64(block.sketch_up_to)) & self.look.sketching
+        places, facts, sketched, sketches = recall.known(wanted)
+        if len(places):
+            checksums = recall.checksums[places]
+            block.put(places, checksums, recall.read[places], facts, sketched, sketches)
+            recall.learn_files(places, checksums)
+            self.remembered += len(places)
+            self._count(len(places))
+        return recall
+
+    def _write(self, block: Block) -> None:
+        """Judge a block and write its rows."""
+        facts = block.facts()
+        repeated = self.repeats.mark([each.id for each in block.examples])
+        sketched, sketches = block.sketches()
+        reasons = facts["reason"].to_pylist()
+        for place, reason in zip(sketched.tolist(), sketches["reason"].to_pylist(), strict=True):
+            reasons[place] = reason or reasons[place]
+        columns, reasons = self.listing.judge(block, reasons, repeated)
+        good = np.array([reason is None for reason in reasons], np.bool_)
+        measured = {name: facts[name] for name in self.look.measures}
+        table = pa.table(columns | measured | {"reason": reasons}, schema=self.quarantined.columns)
+        if self.look.sketching:
+            kept = good[sketched]
+            sketched, sketches = sketched[kept], sketches.filter(pa.array(kept))
         else:
-            accepted.append(row)
-        seen.add(example.id)
-        on_example(number)
-    return accepted, quarantined
+            sketched = np.flatnonzero(good & (block.checksums[:, 1] <= np.uint64(block.sketch_up_to)))
+        rows = self.accepted.rows + np.cumsum(good)[sketched] - 1
+        self.sample.add(rows, block.checksums[sketched, 1], sketches)
+        self.accepted.write(table.filter(pa.array(good)).drop_columns("reason"))
+        if not good.all():
+            self.quarantined.write(table.filter(pa.array(~good)))
+            self.reasons.update(reason.partition(":")[0] for reason in reasons if reason)
+
+    def _count(self, examples: int) -> None:
+        self.done += examples
+        self.on_example(self.done)

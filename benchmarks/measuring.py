@@ -1,0 +1,279 @@
+"""The measuring pass of the data gate: one process against all cores, with a memo, and ten million rows.
+
+    python benchmarks/measuring.py --raw data/raw/digits                # prints
+    python benchmarks/measuring.py --raw data/raw/digits --write        # and writes benchmarks/results/measuring.md
+    python benchmarks/measuring.py --rows 100000                        # rows of the second part; 0 leaves it out
+
+Every figure of the first table is the median of three runs, of the others one run. Each run is a process of its
+own. Memory is the sum of the resident sets of all its processes, pages that they share counted more than once.
+"""
+
+import argparse
+import importlib
+import json
+import multiprocessing
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from PIL import Image
+
+from sluiceway.config import DataParams
+from sluiceway.data.engines import all_cores, cores, inline, processes
+from sluiceway.data.measuring import measure_all
+from sluiceway.data.memo import Memo
+from sluiceway.data.sources import byte_range
+from sluiceway.data.table import Example
+from sluiceway.usecases import find
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "measuring.md"
+ENGINES = {"inline": inline, "all": all_cores, "pool": processes(cores())}
+RUNS = 3
+WIDTH = 24
+"""Bytes of a synthetic row."""
+
+
+@dataclass(frozen=True)
+class Cheap:
+    """A use case whose examples cost nothing: what is left is the pass itself."""
+
+    name: str = "cheap"
+    data: type[DataParams] = DataParams
+    measures: dict[str, Any] = field(
+        default_factory=lambda: {"bytes": "integer", "first": "integer", "share": "number"}
+    )
+    features: None = None
+    parts: None = None
+
+    @staticmethod
+    def read(raw: Path, data: DataParams) -> Iterator[Example]:
+        """List the rows of the one file."""
+        for row in range((raw / "rows.txt").stat().st_size // WIDTH):
+            source = byte_range("rows.txt", row * WIDTH, (row + 1) * WIDTH)
+            yield Example(id=f"rows.txt#{row}", source=source, target="ab"[row % 2])
+
+    @property
+    def measure(self) -> Callable[[bytes, DataParams], dict[str, float | int]]:
+        """The function itself: a method would not travel to other processes."""
+        return cheap
+
+
+def cheap(payload: bytes, data: DataParams) -> dict[str, float | int]:
+    return {"bytes": len(payload), "first": payload[0], "share": payload[1] / 255}
+
+
+def one_run(name: str, raw: Path, out: Path, engine: str, memo: Path | None) -> dict[str, Any]:
+    """Measure a raw folder, and say how long it took and how much memory."""
+    usecase: Any = Cheap() if name == "cheap" else find(name, ROOT)
+    data = usecase.data()
+    for module in ("pandas", "polars", "skimage.feature", "PIL.Image"):
+        importlib.import_module(module)  # the stage needs them anyway
+    began = time.perf_counter()
+    with PeakMemory() as memory:
+        measured = measure_all(
+            usecase,
+            raw,
+            usecase.read(raw, data),
+            data,
+            out,
+            compared=100_000,
+            memo=Memo(memo, usecase.measures) if memo else None,
+            engine=ENGINES[engine],
+        )
+    seconds = time.perf_counter() - began
+    return {
+        "seconds": seconds,
+        "memory": memory.peak,
+        "accepted": measured.accepted,
+        "remembered": measured.remembered,
+    }
+
+
+class PeakMemory:
+    """Watches the resident memory of this process and those that it starts."""
+
+    def __init__(self) -> None:
+        self.peak = 0
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> "PeakMemory":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        own = psutil.Process()
+        while not self._end.wait(0.1):
+            total = 0
+            for process in (own, *own.children(recursive=True)):
+                try:
+                    total += process.memory_info().rss
+                except psutil.NoSuchProcess:
+                    continue
+            self.peak = max(self.peak, total)
+
+
+def fresh_run(name: str, raw: Path, out: Path, engine: str, memo: Path | None = None) -> dict[str, Any]:
+    """Run :func:`one_run` in a new process."""
+    command = [sys.executable, __file__, "--one", json.dumps([name, str(raw), str(out), engine, str(memo or "")])]
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return dict(json.loads(output))
+
+
+def digits(raw: Path, scratch: Path) -> list[tuple[str, float, int]]:
+    """Time the digits: engines, a warm memo, and 1 % new files."""
+    copy, out, memo = scratch / "digits", scratch / "out", scratch / "memo" / "key"
+    shutil.copytree(raw, copy)
+    time.sleep(2.5)  # a file that changed a moment ago is not taken for known
+    count = sum(1 for path in copy.rglob("*") if path.is_file())
+    rng = np.random.default_rng(0)
+
+    def timed(engine: str, *, warm: bool = False, fresh: bool = False, added: int = 0) -> tuple[float, int]:
+        seconds, remembered = [], 0
+        for _ in range(RUNS):
+            if fresh:
+                shutil.rmtree(memo, ignore_errors=True)
+            for _ in range(added):
+                pixels = rng.integers(0, 255, (28, 28), dtype=np.uint8)
+                Image.fromarray(pixels).save(copy / "0" / f"new-{rng.integers(1 << 60)}.png")
+            if added:
+                time.sleep(2.5)
+            found = fresh_run("image_classification", copy, out, engine, memo if warm or fresh else None)
+            seconds.append(found["seconds"])
+            remembered = found["remembered"]
+        return statistics.median(seconds), remembered
+
+    rows = [
+        ("fresh, one process", *timed("inline")),
+        (f"fresh, {cores()} processes from the start", *timed("pool")),
+        ("fresh, as the stage does it", *timed("all")),
+        ("fresh, and remembered for the next time", *timed("all", fresh=True)),
+        ("again: nothing changed", *timed("all", warm=True)),
+        (f"again: {count // 100} images are new (1 %)", *timed("all", warm=True, added=count // 100)),
+    ]
+    for path in copy.rglob("*.png"):
+        path.touch()
+    time.sleep(2.5)
+    found = fresh_run("image_classification", copy, out, "all", memo)
+    rows.append(("again: all files have another time, their contents are known", found["seconds"], found["remembered"]))
+    return rows
+
+
+def grown(raw: Path, copies: int, scratch: Path) -> tuple[int, list[tuple[str, float, int]]]:
+    """Time a larger set, made of the images with a few dots put in: where the start counts for less."""
+    target, out, memo = scratch / "grown", scratch / "out", scratch / "grown-memo" / "key"
+    rng = np.random.default_rng(0)
+
+    def add(name: str, sources: list[Path]) -> None:
+        for number, path in enumerate(sources):
+            pixels = np.array(Image.open(path).convert("L"))
+            pixels[tuple(rng.integers(0, side, 3) for side in pixels.shape)] = rng.integers(0, 255, 3)
+            place = target / path.parent.name / f"{name}-{number}.png"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(place)
+        time.sleep(2.5)
+
+    images = sorted(raw.rglob("*.png"))
+    add("old", images * copies)
+    count = len(images) * copies
+    rows = []
+    for title, added in (("fresh", 0), ("again: nothing changed", 0), ("again: 1 % are new", count // 100)):
+        if added:
+            add("new", images[:: max(1, len(images) // added)][:added])
+        found = fresh_run("image_classification", target, out, "all", memo)
+        rows.append((title, found["seconds"], found["remembered"]))
+    return count, rows
+
+
+def many(rows: int, scratch: Path) -> list[tuple[str, dict[str, Any]]]:
+    """Time very many cheap rows."""
+    raw, memo = scratch / "many", scratch / "many-memo" / "key"
+    raw.mkdir()
+    with (raw / "rows.txt").open("wb") as file:
+        for row in range(rows):
+            file.write(b"%0*d\n" % (WIDTH - 1, row * 2654435761 % (1 << 60)))
+    time.sleep(2.5)
+    out = scratch / "many-out"
+    found = []
+    for title, engine, kept in (
+        ("one process", "inline", None),
+        ("all cores", "all", None),
+        ("all cores, and remembered for the next time", "all", memo),
+        ("again: nothing changed", "all", memo),
+    ):
+        found.append((title, fresh_run("cheap", raw, out, engine, kept)))
+        print(title, found[-1][1], file=sys.stderr, flush=True)
+    return found
+
+
+def report(raw: Path | None, copies: int, rows: int, scratch: Path) -> str:
+    lines = ["# The measuring pass", "", "`python benchmarks/measuring.py --write`", ""]
+    lines += [f"{cores()} cores, {platform.machine()}, Python {platform.python_version()}.", ""]
+    if raw:
+        timings = digits(raw, scratch)
+        base = timings[0][1]
+        lines += ["## 5,000 digits", "", "| | seconds | of the first line | not looked at again |", "|---|---|---|---|"]
+        lines += [f"| {title} | {s:.2f} | {100 * s / base:.0f} % | {known:,} |" for title, s, known in timings]
+        lines += [
+            "",
+            "Listing the files and writing the tables is in every line, imports are in none; medians of three runs.",
+            "",
+        ]
+    if raw and copies:
+        count, timings = grown(raw, copies, scratch)
+        base = timings[0][1]
+        lines += [f"## {count:,} digits", "", "| | seconds | of the first line | not looked at again |"]
+        lines += ["|---|---|---|---|"]
+        lines += [f"| {title} | {s:.2f} | {100 * s / base:.0f} % | {known:,} |" for title, s, known in timings]
+        lines += [""]
+    if rows:
+        found = many(rows, scratch)
+        lines += [f"## {rows:,} rows of a file, with a measure that costs nothing", ""]
+        lines += ["| | seconds | rows per second | peak memory, all processes |", "|---|---|---|---|"]
+        lines += [
+            f"| {title} | {run['seconds']:.0f} | {rows / run['seconds']:,.0f} | {run['memory'] / 1e6:,.0f} MB |"
+            for title, run in found
+        ]
+        lines += [""]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--raw", type=Path, default=ROOT / "data" / "raw" / "digits")
+    parser.add_argument("--copies", type=int, default=10, help="of each image, in a larger set; 0 leaves it out")
+    parser.add_argument("--rows", type=int, default=10_000_000)
+    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        name, raw, out, engine, memo = json.loads(arguments.one)
+        print(json.dumps(one_run(name, Path(raw), Path(out), engine, Path(memo) if memo else None)))
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        page = report(
+            arguments.raw if arguments.raw.exists() else None, arguments.copies, arguments.rows, Path(scratch)
+        )
+    print(page)
+    if arguments.write:
+        RESULTS.write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__" and multiprocessing.parent_process() is None:
+    main()
