@@ -1,51 +1,51 @@
 """Great Expectations on the example table: the only place that imports it.
 
-A suite is Great Expectations' own JSON, so its tools can read and edit it. It is run by Great Expectations on pandas;
-the answer is turned into a few plain figures for the data gate, and into its own pages (Data Docs) for people.
+A suite is Great Expectations' own JSON, so its tools can read and edit it. Great Expectations says which figures an
+expectation judges by; polars finds them in one pass over the file, and Great Expectations judges. What polars cannot
+answer exactly as pandas would, is left to Great Expectations on pandas, with no more columns than it needs. The answer
+is turned into a few plain figures for the data gate, and into Great Expectations' own pages (Data Docs) for people.
 
 Three things are added, because Great Expectations is easily pleased: a suite without expectations, a table without rows
 and a column without values all pass. The first is refused, the other two are expected of every table and suite.
 """
 
-import gc
-import json
 import logging
 import math
-import re
-import shutil
 import sys
 import warnings
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
+import pyarrow.parquet as pq
 
-from sluiceway.data import datadocs, wording
+from sluiceway.data import wording
+from sluiceway.data.docs_site import ASSET, SOURCE, project, write_pages
+from sluiceway.data.footer import Footer
+from sluiceway.data.imports import slim_import
+from sluiceway.data.passes import MOST, Pass, Plan
+from sluiceway.data.suites import always, column_faults, names_of, read_document
+from sluiceway.data.translation import Question, plan
 from sluiceway.errors import ConfigError, DataError, nearest
 
 Severity = Literal["close", "warn"]
 
-MOST_IDS = 20
-"""Great Expectations names the positions of at most so many offenders without being slowed down."""
-
 _SEVERITIES: dict[str, Severity] = {"critical": "close", "warning": "warn", "info": "warn"}
-_ASSET = "examples"
-_FORM = 'a suite looks like {"name": "digits", "expectations": [{"type": "...", "kwargs": {}, "severity": "critical"}]}'
+_FORMAT = {"result_format": "SUMMARY", "partial_unexpected_count": MOST}
 
 
 @dataclass(frozen=True, slots=True)
 class ExpectationResult:
     """What became of one expectation."""
 
+    name: str
+    """As a check of the gate: type and column, and a number where it stands twice."""
     type: str
     """Its name in Great Expectations."""
     column: str | None
@@ -63,6 +63,8 @@ class ExpectationResult:
     """Number of examples that are not as expected; some may be allowed by ``mostly``."""
     ids: tuple[str, ...]
     """Ids of the first offenders."""
+    engine: Literal["polars", "pandas"] = "polars"
+    """What found the figures."""
 
 
 def read_suite(path: Path, columns: Collection[str] | None = None) -> list[dict[str, Any]]:
@@ -76,16 +78,16 @@ def read_suite(path: Path, columns: Collection[str] | None = None) -> list[dict[
         ConfigError: the file is missing, not JSON or empty, or some expectations cannot mean what they say; all faults
             are named at once.
     """
-    expectations: list[dict[str, Any]] = _read(path)["expectations"]
+    expectations: list[dict[str, Any]] = read_document(path)["expectations"]
     _build(path, expectations, columns)
     return expectations
 
 
-def run_suite(table: pa.Table, suite: Path, docs: Path | None) -> list[ExpectationResult]:
+def run_suite(table: Path, suite: Path, docs: Path | None) -> list[ExpectationResult]:
     """Hold a table against a suite.
 
     Args:
-        table: an example table; its column ``id`` names the offenders.
+        table: ``examples.parquet``; its column ``id`` names the offenders. It may be larger than memory.
         suite: ``expectations.json``.
         docs: folder for Great Expectations' pages, which is replaced as a whole; ``index.html`` is the way in.
 
@@ -94,56 +96,42 @@ def run_suite(table: pa.Table, suite: Path, docs: Path | None) -> list[Expectati
 
     Raises:
         ConfigError: the suite has faults.
-        DataError: the table has no column ``id``.
+        DataError: the table cannot be read, or has no column ``id``.
     """
-    if "id" not in table.column_names:
+    footer = Footer.read(table)
+    if "id" not in footer.schema.names:
         raise DataError("the example table has no column 'id'", hint="`dvc repro` makes the table again")
-    document = _read(suite)
-    written: list[dict[str, Any]] = document["expectations"]
-    built = _build(suite, written, table.column_names)
-    always = _always(written)
-    built += _build(suite, always, None)
+    document = read_document(suite)
+    asked: list[dict[str, Any]] = document["expectations"]
+    built = _build(suite, asked, footer.schema.names)
+    added = always(asked)
+    asked, built = [*asked, *added], [*built, *_build(suite, added, None)]
     about = {"name": "expectations"} | {key: document[key] for key in ("name", "notes", "meta") if key in document}
-    with _quiet(), TemporaryDirectory(prefix="sluiceway-docs-") as site:
-        whole = _great_expectations().ExpectationSuite(expectations=built, **about)
-        answers = _validate(table, whole, Path(site) if docs else None)
+    gx = _great_expectations()
+    with _quiet():
+        whole = gx.ExpectationSuite(expectations=built, **about)
+        answers = _answers(gx, built, footer)
+        left = [place for place, answer in enumerate(answers) if answer is None]
+        for place, answer in zip(left, _by_pandas(gx, footer, asked, left), strict=True):
+            answers[place] = answer
+        for each in answers:
+            _tidy(each)
         if docs:
-            datadocs.stand_alone(Path(site))
-            shutil.rmtree(docs, ignore_errors=True)
-            shutil.copytree(site, docs)
-    ids = table.column("id")
-    return [_result(asked, answer, ids) for asked, answer in zip([*written, *always], answers, strict=True)]
+            write_pages(gx, whole, answers, docs)
+    plain = [each.to_json_dict() for each in answers]
+    ids = _ids(footer, plain)
+    engines: list[Literal["polars", "pandas"]] = ["pandas" if at in left else "polars" for at in range(len(asked))]
+    return [_result(*each, ids) for each in zip(names_of(asked), asked, plain, engines, strict=True)]
 
 
 # The suite.
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path} does not exist", hint=_FORM) from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path} is not UTF-8 text", hint="save it as UTF-8") from None
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise ConfigError(f"{path} is not valid JSON: {error.msg} at {where}", hint="mend that line") from None
-    if not isinstance(document, dict) or not isinstance(document.get("expectations"), list):
-        raise ConfigError(f"{path} has no list of expectations", hint=_FORM)
-    if not isinstance(document.get("meta", {}), dict):
-        raise ConfigError(f"{path}: meta is not names with values", hint=_FORM)
-    if not re.fullmatch(r"[\w-]+", str(document.get("name", "expectations"))):
-        raise ConfigError(f"{path}: name {document['name']!r} is not letters, digits, - and _", hint=_FORM)
-    if not document["expectations"]:
-        raise ConfigError(f"{path} expects nothing: an empty suite would pass any data", hint=_FORM)
-    return document
 
 
 def _build(path: Path, expectations: list[dict[str, Any]], columns: Collection[str] | None) -> list[Any]:
     """Make Great Expectations' own objects, which check their arguments; given dicts, its suite drops the bad ones."""
     built, faults = [], []
     for number, written in enumerate(expectations, start=1):
-        wrong = _form_faults(written) or _column_faults(written, columns)
+        wrong = _form_faults(written) or column_faults(written, columns)
         if not wrong:
             expectation, wrong = _construct(written)
             built.append(expectation)
@@ -168,14 +156,6 @@ def _form_faults(written: Any) -> list[str]:
     if severity not in _SEVERITIES:
         return [f"severity {severity!r} is not one of {', '.join(_SEVERITIES)}; {nearest(str(severity), _SEVERITIES)}"]
     return []
-
-
-def _column_faults(written: Mapping[str, Any], columns: Collection[str] | None) -> list[str]:
-    if columns is None or written["type"] == "expect_column_to_exist":
-        return []
-    named = [name for name in wording.columns_of(written.get("kwargs", {})) if isinstance(name, str)]
-    lacking = [name for name in named if name not in columns]
-    return [f"the example table has no column {name!r}; {nearest(name, columns)}" for name in lacking]
 
 
 def _construct(written: Mapping[str, Any]) -> tuple[Any, list[str]]:
@@ -210,38 +190,71 @@ def _argument_faults(errors: list[dict[str, Any]], kwargs: Mapping[str, Any], al
     return [fault for fault in faults.values() if fault]
 
 
-def _always(written: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return what is expected of every table: at least one row, and a value in every column that the suite looks at."""
-    about = [(each["type"], name) for each in written for name in wording.columns_of(each.get("kwargs", {}))]
-    absent = {name for kind, name in about if kind == "expect_column_values_to_be_null"}
-    columns = dict.fromkeys(name for kind, name in about if kind != "expect_column_to_exist" and name not in absent)
-    rows = {"type": "expect_table_row_count_to_be_between", "kwargs": {"min_value": 1}}
-    kind = "expect_column_proportion_of_non_null_values_to_be_between"
-    some = [{"type": kind, "kwargs": {"column": name, "min_value": 0, "strict_min": True}} for name in columns]
-    return [each for each in [rows, *some] if each not in written]
+# The figures.
 
 
-# Great Expectations.
+def _answers(gx: ModuleType, built: Sequence[Any], footer: Footer) -> list[Any]:
+    """Judge all expectations whose figures polars can find; None stands for the others."""
+    # Some expectations ask the engine for the types of the columns before they say what they need.
+    engine = gx.execution_engine.PandasExecutionEngine(batch_data_dict={ASSET: footer.frame()})
+    plans = [_plans(expectation, engine, footer) for expectation in built]
+    made = Pass.make(footer, [each for found in plans if found for each in found.values()])
+    return [
+        None
+        if found is None
+        else _judged(gx, expectation, {key: each.finish(made) for key, each in found.items()}, engine)
+        for expectation, found in zip(built, plans, strict=True)
+    ]
 
 
-def _validate(table: pa.Table, suite: Any, site: Path | None) -> list[dict[str, Any]]:
-    """Run the expectations and return their results as plain values, in order; write the pages when asked to."""
-    gx = _great_expectations()
-    context = gx.get_context(mode="ephemeral", project_config=_project(gx, suite.name, site))
-    asset = context.data_sources.add_pandas("table").add_dataframe_asset(_ASSET)
-    whole = asset.add_batch_definition_whole_dataframe("all")
-    batch = whole.get_batch(batch_parameters={"dataframe": table.to_pandas()})
-    outcome = batch.validate(context.suites.add(suite), result_format="SUMMARY")
-    for each in outcome.results:
-        # NumPy's own booleans and numbers are left inside some results, and then cannot be stored.
-        each.success, each.result = bool(each.success), _plain(each.result)
-        each.exception_info = _without_traceback(each.exception_info)
-    if site:
-        _store(gx, context, outcome, suite.name)
-        context.build_data_docs()
+def _plans(expectation: Any, engine: Any, footer: Footer) -> dict[Any, Plan] | None:
+    """Return how to find each figure that an expectation needs; None where one cannot be found."""
+    needed = expectation.get_validation_dependencies(engine, {"result_format": dict(_FORMAT)})
+    plans: dict[Any, Plan] = {}
+    for metric in needed.get_metric_configurations():
+        found = plan(Question(metric.metric_name, metric.metric_domain_kwargs, metric.metric_value_kwargs), footer)
+        if found is None:
+            return None
+        plans[metric.id] = found
+    return plans
+
+
+def _judged(gx: ModuleType, expectation: Any, metrics: Mapping[Any, Any], engine: Any) -> Any:
+    try:
+        return expectation.metrics_validate(metrics, {"result_format": dict(_FORMAT)}, engine)
+    except (TypeError, ValueError, gx.exceptions.GreatExpectationsError):
+        # Great Expectations on pandas runs into the same, and says so in its result.
+        return None
+
+
+def _by_pandas(gx: ModuleType, footer: Footer, asked: Sequence[Mapping[str, Any]], left: Sequence[int]) -> list[Any]:
+    """Judge some of the expectations by Great Expectations on pandas."""
+    if not left:
+        return []
+    suite = gx.ExpectationSuite(name="left", expectations=[_construct(asked[place])[0] for place in left])
+    context = gx.get_context(mode="ephemeral", project_config=project(gx, suite.name))
+    asset = context.data_sources.add_pandas(SOURCE).add_dataframe_asset(ASSET)
+    frame = pq.read_table(footer.path, columns=_needed(footer, [asked[place] for place in left])).to_pandas()
+    batch = asset.add_batch_definition_whole_dataframe("all").get_batch(batch_parameters={"dataframe": frame})
+    outcome = batch.validate(context.suites.add(suite), result_format=dict(_FORMAT))
     # Results come sorted by column; the ids that the store gave lead back to the order of the suite.
     by_id = {each.expectation_config.id: each for each in outcome.results}
-    return [by_id[each.id].to_json_dict() for each in suite.expectations]
+    return [by_id[each.id] for each in suite.expectations]
+
+
+def _needed(footer: Footer, asked: Sequence[Mapping[str, Any]]) -> list[str] | None:
+    """Return the columns that expectations look at; None: perhaps at all."""
+    kwargs = [each.get("kwargs", {}) for each in asked]
+    if any("row_condition" in each or not wording.columns_of(each) for each in kwargs):
+        return None
+    named = {name for each in kwargs for name in wording.columns_of(each)}
+    return [name for name in footer.schema.names if name in named] or None
+
+
+def _tidy(answer: Any) -> None:
+    """Leave plain values in a result: NumPy's own booleans and numbers could not be stored."""
+    answer.success, answer.result = bool(answer.success), _plain(answer.result)
+    answer.exception_info = _without_traceback(answer.exception_info)
 
 
 def _plain(value: Any) -> Any:
@@ -260,35 +273,7 @@ def _without_traceback(info: Mapping[str, Any]) -> dict[str, Any]:
     return {**inner, "exception_traceback": ""} if inner.get("raised_exception") else inner
 
 
-def _store(gx: ModuleType, context: Any, outcome: Any, name: str) -> None:
-    """Put an outcome where the pages are made from, without what differs from one run to the next."""
-    run = gx.RunIdentifier(run_name="validate", run_time=datetime.fromisoformat(datadocs.RUN_TIME))
-    outcome.meta.update(run_id=run, validation_time=run.run_time)
-    outcome.meta.update(batch_markers={}, batch_spec={"data_asset_name": _ASSET})
-    identifiers = gx.data_context.types.resource_identifiers
-    suite = identifiers.ExpectationSuiteIdentifier(name=name)
-    key = identifiers.ValidationResultIdentifier(
-        batch_identifier=_ASSET, expectation_suite_identifier=suite, run_id=run
-    )
-    context.validation_results_store.store_validation_results(outcome, key, suite)
-
-
-def _project(gx: ModuleType, name: str, site: Path | None) -> Any:
-    """Describe a project that lives in memory, reports to nobody and shows no progress."""
-    types = gx.data_context.types.base
-    pages = {
-        "class_name": "SiteBuilder",
-        "show_how_to_buttons": False,
-        "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(site)},
-        "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
-        "site_section_builders": {"profiling": "none"},
-    }
-    return types.DataContextConfig(
-        store_backend_defaults=types.InMemoryStoreBackendDefaults(),
-        data_docs_sites={name: pages} if site else {},
-        analytics_enabled=False,
-        progress_bars={"globally": False, "metric_calculations": False},
-    )
+# The library.
 
 
 @contextmanager
@@ -305,40 +290,14 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(before)
 
 
-class _Deferred(ModuleType):
-    """Stands for a module until something of it is used."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return getattr(import_module(self.__name__), name)
-
-
-@contextmanager
-def _slim_import() -> Iterator[None]:
-    """Halve the time of the import by leaving out what a pandas table needs rarely or never.
+def _great_expectations() -> ModuleType:
+    """Import the library in half its time.
 
     SQLAlchemy is an extra that Great Expectations does without. SciPy's statistics and Altair serve three of its 59
-    expectations, and come when one of these is used. Modules that are loaded already are left alone.
+    expectations, and come when one of these is used.
     """
-    stand_ins: dict[str, Any] = {"sqlalchemy": None}
-    stand_ins |= {name: _Deferred(name) for name in ("scipy.stats", "altair")}
-    placed = {name: each for name, each in stand_ins.items() if name not in sys.modules}
-    collecting = gc.isenabled()
-    gc.disable()
-    sys.modules.update(placed)
-    try:
-        yield
-    finally:
-        for name in placed:
-            sys.modules.pop(name, None)
-        if collecting:
-            gc.enable()
-
-
-def _great_expectations() -> ModuleType:
     if "great_expectations" not in sys.modules:
-        with _quiet(), _slim_import():
+        with _quiet(), slim_import(absent=("sqlalchemy",), deferred=("scipy.stats", "altair")):
             import_module("great_expectations")
     import great_expectations
 
@@ -348,11 +307,28 @@ def _great_expectations() -> ModuleType:
 # The answer.
 
 
-def _result(asked: Mapping[str, Any], answer: Mapping[str, Any], ids: pa.ChunkedArray) -> ExpectationResult:
+def _ids(footer: Footer, answers: Sequence[Mapping[str, Any]]) -> dict[int, str]:
+    """Return the ids of the rows that are named."""
+    places = sorted({place for answer in answers for place in _places(answer)})
+    rows = Pass(footer, {}).at(places, ["id"])
+    return {place: value or f"row {place + 1}" for place, (value,) in zip(*rows, strict=True)}
+
+
+def _places(answer: Mapping[str, Any]) -> list[int]:
+    found = answer["result"].get("partial_unexpected_index_list") or []
+    return [each for each in found if isinstance(each, int)][:MOST]
+
+
+def _result(
+    name: str,
+    asked: Mapping[str, Any],
+    answer: Mapping[str, Any],
+    engine: Literal["polars", "pandas"],
+    ids: Mapping[int, str],
+) -> ExpectationResult:
     kind, kwargs, found = asked["type"], asked.get("kwargs", {}), answer["result"]
-    offenders = int(found["unexpected_count"] or 0) if "element_count" in found else 0
-    positions = [each for each in found.get("partial_unexpected_index_list") or [] if isinstance(each, int)]
     return ExpectationResult(
+        name=name,
         type=kind,
         column=", ".join(wording.columns_of(kwargs)) or None,
         severity=_SEVERITIES[asked.get("severity", "critical")],
@@ -360,6 +336,7 @@ def _result(asked: Mapping[str, Any], answer: Mapping[str, Any], ids: pa.Chunked
         message=wording.sentence(kind, kwargs, answer),
         observed=wording.observed(found),
         limit=wording.limit(kwargs) or None,
-        offenders=offenders,
-        ids=tuple(ids[each].as_py() or f"row {each + 1}" for each in positions[:MOST_IDS]),
+        offenders=int(found["unexpected_count"] or 0) if "element_count" in found else 0,
+        ids=tuple(ids[place] for place in _places(answer)),
+        engine=engine,
     )

@@ -1,23 +1,17 @@
 """What the example table looks like, by split: small enough to read, to plot and to compare with another version's.
 
-The same table gives the same profile, digit for digit.
+The same table gives the same profile, digit for digit. Columns are looked at one after another, lazily: the table may
+be larger than memory.
 """
 
-from collections import Counter
-from collections.abc import Mapping
-from typing import Any, Literal
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
+from sluiceway.data.table import SPLITS, MeasureKind, TargetKind
 
-from sluiceway.data.table import SPLITS, MeasureKind, SplitName
-
-Floats = npt.NDArray[np.float64]
-TargetKind = Literal["class", "number", "text", "none"]
-
-Masks = Mapping[SplitName, npt.NDArray[np.bool_]]
+if TYPE_CHECKING:
+    import polars as pl
 
 BINS = 20
 """Bins of a histogram."""
@@ -26,14 +20,22 @@ MOST_VALUES = 50
 QUANTILES = {"p05": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95}
 _DIGITS = 9  # significant: more would differ between machines in the last places of a sum
 
+Part = dict[str, Any]
 
-def profile(table: pa.Table, measures: Mapping[str, MeasureKind], target: TargetKind = "class") -> dict[str, Any]:
+
+def profile(
+    table: "pl.LazyFrame",
+    measures: Mapping[str, MeasureKind],
+    target: TargetKind = "class",
+    splits: Sequence[str] = SPLITS,
+) -> dict[str, Any]:
     """Describe an example table.
 
     Args:
         table: the example table, or any with its columns.
         measures: the measured columns and their kinds.
         target: what the column ``target`` holds; of a text the length in characters is described.
+        splits: values of the column ``split`` that are told apart.
 
     Returns:
         JSON-able: ``rows``; ``splits`` (examples by split); ``measures`` (by column) and ``target``, each
@@ -42,103 +44,111 @@ def profile(table: pa.Table, measures: Mapping[str, MeasureKind], target: Target
         ``{"kind": "values", "values": [...], "splits": {split: {"count", "missing", "counts", "other"}}}``.
         ``target`` is null where there is none.
     """
-    sides = np.asarray(table["split"].to_pylist(), dtype=object)
-    splits: Masks = {split: sides == split for split in SPLITS}
-    described = {name: _describe(table[name], kind, splits) for name, kind in measures.items()}
+    import polars as pl
+
+    counted = dict(table.group_by("split").len().collect(engine="streaming").rows())
     return {
-        "rows": table.num_rows,
-        "splits": {split: int(mask.sum()) for split, mask in splits.items()},
-        "measures": described,
-        "target": _describe_target(table["target"], target, splits),
+        "rows": sum(counted.values()),
+        "splits": {split: int(counted.get(split, 0)) for split in splits},
+        "measures": {name: _describe(table, pl.col(name), kind, splits) for name, kind in measures.items()},
+        "target": _describe_target(table, target, splits),
     }
 
 
-def _describe_target(column: pa.ChunkedArray, kind: TargetKind, splits: Masks) -> dict[str, Any] | None:
+def _describe_target(table: "pl.LazyFrame", kind: TargetKind, splits: Sequence[str]) -> dict[str, Any] | None:
+    import polars as pl
+
+    column = pl.col("target")
     match kind:
         case "class":
-            return _values(column, splits)
+            return _values(table, column, splits)
         case "number":
-            return _numbers(_floats_of_text(column), splits, whole=False)
+            return _numbers(table, column.cast(pl.Float64, strict=False), splits, whole=False)
         case "text":
-            return {**_numbers(_floats(pc.utf8_length(column)), splits, whole=True), "unit": "characters"}
+            return {**_numbers(table, column.str.len_chars(), splits, whole=True), "unit": "characters"}
         case "none":
             return None
 
 
-def _describe(column: pa.ChunkedArray, kind: MeasureKind, splits: Masks) -> dict[str, Any]:
-    return _values(column, splits) if kind == "text" else _numbers(_floats(column), splits, whole=kind == "integer")
+def _describe(table: "pl.LazyFrame", column: "pl.Expr", kind: MeasureKind, splits: Sequence[str]) -> dict[str, Any]:
+    if kind == "text":
+        return _values(table, column, splits)
+    return _numbers(table, column, splits, whole=kind == "integer")
 
 
-def _numbers(column: Floats, splits: Masks, *, whole: bool) -> dict[str, Any]:
-    finite = np.isfinite(column)
-    edges = _edges(column[finite], whole=whole)
-    parts = {split: _number_part(column[mask], edges) for split, mask in splits.items()}
+# Numbers.
+
+
+def _numbers(table: "pl.LazyFrame", column: "pl.Expr", splits: Sequence[str], *, whole: bool) -> dict[str, Any]:
+    import polars as pl
+
+    value = column.cast(pl.Float64)
+    rows = table.select("split", value=pl.when(value.is_finite()).then(value))
+    value = pl.col("value")
+    figures = {"known": value.count(), "rows": pl.len(), "min": value.min(), "mean": value.mean(), "max": value.max()}
+    figures |= {name: value.quantile(share, "linear") for name, share in QUANTILES.items()}
+    found = rows.group_by("split").agg(**figures).collect(engine="streaming")
+    by_split = {row["split"]: row for row in found.iter_rows(named=True)}
+    ends = [(row["min"], row["max"]) for row in by_split.values() if row["known"]]
+    edges = _edges(ends, whole=whole)
+    low, high, bins = edges[0], edges[-1], len(edges) - 1
+    # A value on an edge is in the bin above it, the largest in the last.
+    place = ((value - low) / (high - low) * bins).floor().clip(0, bins - 1).cast(pl.Int64)
+    heights = rows.filter(value.is_not_null()).group_by("split", place.alias("bin")).len().collect(engine="streaming")
+    histogram = {(split, at): count for split, at, count in heights.iter_rows()}
+    parts = {
+        split: _number_part(by_split.get(split), [histogram.get((split, at), 0) for at in range(bins)])
+        for split in splits
+    }
     return {"kind": "number", "edges": [_rounded(edge) for edge in edges], "splits": parts}
 
 
-def _number_part(part: Floats, edges: Floats) -> dict[str, Any]:
-    values = part[np.isfinite(part)]
-    counts: dict[str, Any] = {"count": len(values), "missing": len(part) - len(values)}
-    if not len(values):
-        return {
-            **counts,
-            "min": None,
-            "mean": None,
-            "max": None,
-            "quantiles": None,
-            "histogram": [0] * (len(edges) - 1),
-        }
-    quantiles = np.quantile(values, list(QUANTILES.values()))
-    return {
-        **counts,
-        "min": _rounded(values.min()),
-        "mean": _rounded(values.mean()),
-        "max": _rounded(values.max()),
-        "quantiles": {name: _rounded(value) for name, value in zip(QUANTILES, quantiles, strict=True)},
-        "histogram": [int(count) for count in np.histogram(values, edges)[0]],
-    }
+def _number_part(row: Mapping[str, Any] | None, histogram: list[int]) -> Part:
+    known, rows = (row["known"], row["rows"]) if row else (0, 0)
+    part: Part = {"count": known, "missing": rows - known, "histogram": histogram}
+    if row is None or not known:
+        return part | {"min": None, "mean": None, "max": None, "quantiles": None}
+    part |= {name: _rounded(row[name]) for name in ("min", "mean", "max")}
+    return part | {"quantiles": {name: _rounded(row[name]) for name in QUANTILES}}
 
 
-def _edges(values: Floats, *, whole: bool) -> Floats:
+def _edges(ends: Sequence[tuple[float, float]], *, whole: bool) -> list[float]:
     """Return edges [bins + 1] that hold every value; few whole numbers get a bin each."""
-    if not len(values):
-        return np.array([0.0, 1.0])
-    low, high = float(values.min()), float(values.max())
+    if not ends:
+        return [0.0, 1.0]
+    low, high = min(end for end, _ in ends), max(end for _, end in ends)
     if whole and high - low < BINS:
-        return np.arange(low - 0.5, high + 1.0)
+        return [low - 0.5 + step for step in range(math.ceil(high - low) + 2)]
     if low == high:
-        return np.array([low - 0.5, high + 0.5])
-    return np.linspace(low, high, BINS + 1)
+        return [low - 0.5, high + 0.5]
+    return [low + (high - low) * step / BINS for step in range(BINS)] + [high]
 
 
-def _values(column: pa.ChunkedArray, splits: Masks) -> dict[str, Any]:
-    everything = np.asarray(column.to_pylist(), dtype=object)
-    totals = Counter(value for value in everything.tolist() if value is not None)
-    frequent = sorted(totals, key=lambda value: (-totals[value], value))[:MOST_VALUES]
-    parts = {}
-    for split, mask in splits.items():
-        counts = Counter(everything[mask].tolist())
-        missing = counts.pop(None, 0)
-        shown = [counts[value] for value in frequent]
-        count = counts.total()
-        parts[split] = {"count": count, "missing": missing, "counts": shown, "other": count - sum(shown)}
-    return {"kind": "values", "values": frequent, "splits": parts}
+# Values.
 
 
-def _floats(column: pa.ChunkedArray) -> Floats:
-    return np.asarray(pc.cast(column, pa.float64(), safe=False).to_numpy(), dtype=np.float64)
+def _values(table: "pl.LazyFrame", column: "pl.Expr", splits: Sequence[str]) -> dict[str, Any]:
+    import polars as pl
 
-
-def _floats_of_text(column: pa.ChunkedArray) -> Floats:
-    """Return a column of texts as numbers; what is not a number counts as missing."""
-    return np.asarray([_float_of(value) for value in column.to_pylist()], dtype=np.float64)
-
-
-def _float_of(value: str | None) -> float:
-    try:
-        return float(value) if value is not None else np.nan
-    except ValueError:
-        return np.nan
+    rows = table.select("split", value=column)
+    totals = rows.filter(pl.col("value").is_not_null()).group_by("value").len()
+    frequent = totals.sort("len", "value", descending=[True, False]).head(MOST_VALUES).collect(engine="streaming")
+    shown = frequent["value"].to_list()
+    counted = rows.filter(pl.col("value").is_in(shown)).group_by("split", "value").len().collect(engine="streaming")
+    counts = {(split, value): count for split, value, count in counted.iter_rows()}
+    known = rows.group_by("split").agg(known=pl.col("value").count(), rows=pl.len()).collect(engine="streaming")
+    sizes = {split: (here, there) for split, here, there in known.iter_rows()}
+    parts: dict[str, Part] = {}
+    for split in splits:
+        count, everything = sizes.get(split, (0, 0))
+        each = [counts.get((split, value), 0) for value in shown]
+        parts[split] = {
+            "count": count,
+            "missing": everything - count,
+            "counts": each,
+            "other": count - sum(each),
+        }
+    return {"kind": "values", "values": shown, "splits": parts}
 
 
 def _rounded(value: float) -> float:
