@@ -1,0 +1,223 @@
+"""Drift of contents: can a classifier tell what is new from what the last registered version had?
+
+A domain classifier (Lopez-Paz and Oquab, 2017) on principal components of the features and their squares, across folds.
+The effect is 2 AUC - 1: 0 where nothing tells them apart, 1 where everything does. Its error counts clusters, not
+examples (Obuchowski, 1997), and folds keep clusters whole: one is not to be known by its speakers.
+
+Shapes: N examples of both versions, F features, G clusters.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from sluiceway.checks.base import Finding, Material, Offender, Reference, finding
+from sluiceway.checks.distances import Floats, Ints
+from sluiceway.checks.drift import SIGNIFICANT
+from sluiceway.checks.versions import Version, Versions, enough_new, sketched
+from sluiceway.data.sketches import Vector
+
+Marks = npt.NDArray[np.bool_]
+
+_MOST = 4_000
+"""Examples of either version that are looked at."""
+_COMPONENTS = 32
+_FOLDS = 5
+_PENALTY = 0.1
+"""Inverse strength of the penalty of the logistic regression."""
+_LEAST_CLUSTERS = 5.0
+"""Clusters among the new contents below which nobody can tell new ones from another kind."""
+_CLIP = 6.0
+"""Deviations beyond which a component counts no more: one wild content must not steer the classifier."""
+_SHOWN = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """How well new contents are told from those before."""
+
+    effect: float
+    """2 AUC - 1."""
+    error: float
+    """Half of its confidence interval, at ``SIGNIFICANT``."""
+    scores: Floats
+    """How new each example looks: [N], across folds."""
+
+
+def drift_of_contents(material: Material) -> Iterable[Finding]:
+    """Ask whether contents that the last registered version did not have are of another kind."""
+    reference = material.reference
+    if reference is None or material.sketches.features is None or reference.sketches.features is None:
+        return
+    if material.sketches.features.shape[1] != reference.sketches.features.shape[1]:
+        return
+    both = sketched(material, reference)
+    count = int(both.new.sum())
+    if not enough_new(count, len(both.now)) or len(both.before) < _FOLDS:
+        return
+    yield _judged(material, reference, both, reference.sketches.features, material.sketches.features, count)
+
+
+def _judged(
+    material: Material, reference: Reference, both: Versions, before: Vector, now: Vector, count: int
+) -> Finding:
+    limit, new = material.limits.max_drift, both.now.only(both.new)
+    few = kish(new.clusters)
+    which, weights = _alike(both.before, new) if material.target == "class" else (None, None)
+    old_rows = _drawn(both.before, which)
+    known = None if which is None else np.isin(new.table["target"].to_numpy(), list(weights or ()))
+    new_rows = _drawn(new, known)
+    told = None
+    if few >= _LEAST_CLUSTERS and min(len(old_rows), len(new_rows)) >= 2 * _FOLDS:
+        clusters = [part.table["cluster"].to_numpy()[rows] for part, rows in ((both.before, old_rows), (new, new_rows))]
+        told = tell(
+            np.concatenate([before[old_rows], now[np.flatnonzero(both.new)[new_rows]]]),
+            np.repeat([False, True], [len(old_rows), len(new_rows)]),
+            np.concatenate(clusters),
+            np.concatenate([_weights(both.before, old_rows, weights), np.ones(len(new_rows))]),
+        )
+    if told is None:
+        return finding(
+            "drift_of_contents",
+            f"{count:,} new contents come from too few groups or documents to tell another kind from new ones",
+            passed=True,
+            figure=None,
+            limit=limit,
+        )
+    over = told.effect > limit and told.effect > told.error
+    message = (
+        f"{count:,} new contents are told from those of {reference.name} by {told.effect:.2f} "
+        f"({max(-1.0, told.effect - told.error):.2f} to {min(1.0, told.effect + told.error):.2f}; 0 is not at all, "
+        f"1 is always); at most {limit:g} is allowed"
+    )
+    scores = told.scores[len(old_rows) :]
+    order: list[int] = np.argsort(-scores, kind="stable")[:_SHOWN].tolist() if over else []
+    ids = new.table["id"].gather(new_rows).to_list()
+    offenders = [Offender(ids[at], f"unlike {reference.name}", score=float(scores[at])) for at in order]
+    return finding(
+        "drift_of_contents",
+        message,
+        passed=not over,
+        figure=round(told.effect, 4),
+        limit=limit,
+        offenders=offenders,
+        count=count if over else 0,
+    )
+
+
+def kish(clusters: Ints) -> float:
+    """Return how many equal clusters these are worth."""
+    sizes = np.bincount(clusters)
+    return float(sizes.sum() ** 2 / (sizes**2).sum())
+
+
+# The examples.
+
+
+def _alike(before: Version, new: Version) -> tuple[Marks, Mapping[str, float]]:
+    """Return which examples before are of a class that is among the new ones too [N of before], and weights by class.
+
+    So weighed, the classes before have the shares that they have among the new ones: that there are more sevens is no
+    drift of what a seven looks like.
+    """
+    old, fresh = (each.table["target"].to_list() for each in (before, new))
+    counts = {name: (old.count(name), fresh.count(name)) for name in set(fresh) & set(old)}
+    weights = {name: now / once for name, (once, now) in counts.items()}
+    return np.array([name in weights for name in old], np.bool_), weights
+
+
+def _drawn(version: Version, which: Marks | None) -> Ints:
+    """Return the rows of at most ``_MOST`` of the wanted examples, evenly taken."""
+    rows = np.arange(len(version)) if which is None else np.flatnonzero(which)
+    return rows if len(rows) <= _MOST else rows[np.linspace(0, len(rows) - 1, _MOST).astype(np.int64)]
+
+
+def _weights(version: Version, rows: Ints, weights: Mapping[str, float] | None) -> Floats:
+    if weights is None:
+        return np.ones(len(rows))
+    return np.array([weights[name] for name in version.table["target"].gather(rows).to_list()], np.float64)
+
+
+# Telling them apart.
+
+
+def tell(features: Vector, new: Marks, clusters: Ints, weights: Floats) -> Told | None:
+    """Cross-fit a classifier that tells new contents from old ones, and say how well it does.
+
+    Args:
+        features: [N, F].
+        new: which are new: [N].
+        clusters: numbers [N]; equal ones are in one fold, and count as one in the error.
+        weights: of each example: [N].
+
+    Returns:
+        None where clusters leave a fold with nothing to learn from.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    inputs = _components(features)
+    balanced = weights.copy()
+    for side in (new, ~new):
+        balanced[side] *= len(new) / (2 * weights[side].sum())
+    scores = np.full(len(new), np.nan)
+    folds = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=0)
+    for known, asked in folds.split(inputs, new, clusters):
+        if len(np.unique(new[known])) < 2:
+            return None
+        classifier = LogisticRegression(C=_PENALTY, max_iter=1_000)
+        classifier.fit(inputs[known], new[known], sample_weight=balanced[known])
+        scores[asked] = classifier.decision_function(inputs[asked])
+    effect, error = clustered_separation(scores, new, clusters, weights)
+    return Told(effect, error, scores)
+
+
+def _components(features: Vector) -> Floats:
+    """Return whitened principal components and their squares: [N, 2 C]. Squares see what only widens or narrows."""
+    from sklearn.decomposition import PCA
+
+    count = min(_COMPONENTS, features.shape[1], len(features) - 1)
+    found = PCA(count, whiten=True, svd_solver="covariance_eigh").fit_transform(np.asarray(features, np.float64))
+    squares = (np.clip(found, -_CLIP, _CLIP) ** 2 - 1) / np.sqrt(2)
+    return np.concatenate([np.clip(found, -_CLIP, _CLIP), squares], axis=1)
+
+
+def clustered_separation(scores: Floats, new: Marks, clusters: Ints, weights: Floats) -> tuple[float, float]:
+    """Return 2 AUC - 1 of scores [N], and half of its confidence interval at ``SIGNIFICANT``, clusters taken whole.
+
+    Args:
+        scores: higher is newer: [N].
+        new: which are new: [N].
+        clusters: numbers [N].
+        weights: [N].
+    """
+    from scipy.stats import t
+
+    own, rest = weights[new] / weights[new].sum(), weights[~new] / weights[~new].sum()
+    # Of each new example, the share of the old below it; of each old one, the share of the new above it.
+    above = _share_below(scores[new], scores[~new], rest)
+    below = 1 - _share_below(scores[~new], scores[new], own)
+    area = float(own @ above)
+    _, place = np.unique(clusters, return_inverse=True)
+    place = place.reshape(-1)
+    number = int(place.max()) + 1
+    sums_new = np.bincount(place[new], weights=own * (above - area), minlength=number)
+    sums_old = np.bincount(place[~new], weights=rest * (below - area), minlength=number)
+    has_new, has_old = np.bincount(place[new], minlength=number) > 0, np.bincount(place[~new], minlength=number) > 0
+    counts = [int(each.sum()) for each in (has_new, has_old, has_new & has_old)]
+    few_new, few_old, shared = (count / max(1, count - 1) for count in counts)
+    variance = few_new * float(sums_new @ sums_new) + few_old * float(sums_old @ sums_old)
+    variance += 2 * shared * float(sums_new @ sums_old)
+    reach = float(t.ppf(1 - SIGNIFICANT / 2, max(1, min(counts[:2]) - 1)))
+    return 2 * area - 1, 2 * reach * float(np.sqrt(max(variance, 0.0)))
+
+
+def _share_below(asked: Floats, others: Floats, weights: Floats) -> Floats:
+    """Return the weight of the others below each, equals counting by half: [asked]."""
+    order = np.argsort(others, kind="stable")
+    sums = np.concatenate([[0.0], np.cumsum(weights[order])])
+    ranked = others[order]
+    low, high = (np.searchsorted(ranked, asked, side=side) for side in ("left", "right"))
+    return np.asarray((sums[low] + sums[high]) / 2, np.float64)
