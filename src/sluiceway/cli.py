@@ -27,7 +27,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-STAGES, LOOK = "Stages (dvc repro runs them in order)", "Look"
+STAGES, DATA, LOOK = "Stages (dvc repro runs them in order)", "Data", "Look"
 PipelineName = Annotated[str, typer.Argument(metavar="PIPELINE", help="Name of a folder below pipelines/.")]
 
 
@@ -65,12 +65,23 @@ def validate(pipeline: PipelineName) -> None:
     run(_load(pipeline))
 
 
-@app.command(rich_help_panel=STAGES, epilog="Example:  sluiceway gate digits")
-def gate(pipeline: PipelineName) -> None:
+@app.command(
+    rich_help_panel=STAGES,
+    epilog="Examples:  sluiceway gate digits  |  sluiceway gate digits --override 'the 3s are new, and right'",
+)
+def gate(
+    pipeline: PipelineName,
+    override: Annotated[
+        str | None, typer.Option(help="Let this very data through a closed gate, on the record, for this reason.")
+    ] = None,
+) -> None:
     """Stop here, with exit code 1, if the data gate is closed."""
-    from sluiceway.stages.gate import gate as run
+    from sluiceway.stages import gate as stage
 
-    run(_load(pipeline))
+    if override is None:
+        stage.gate(_load(pipeline))
+    else:
+        stage.override(_load(pipeline), override)
 
 
 @app.command(rich_help_panel=STAGES, epilog="Example:  sluiceway preprocess digits")
@@ -103,6 +114,47 @@ def register(pipeline: PipelineName) -> None:
     from sluiceway.stages.register import register as run
 
     run(_load(pipeline))
+
+
+expectations = typer.Typer(help="Write and run the contract on the example table.", no_args_is_help=True)
+labels = typer.Typer(help="Review labels that may be wrong, and feed corrections back.", no_args_is_help=True)
+app.add_typer(expectations, name="expectations", rich_help_panel=DATA)
+app.add_typer(labels, name="labels", rich_help_panel=DATA)
+
+
+@expectations.command("suggest", epilog="Example:  sluiceway expectations suggest digits --force")
+def expectations_suggest(
+    pipeline: PipelineName,
+    force: Annotated[bool, typer.Option("--force", help="Replace the suite that is there.")] = False,
+) -> None:
+    """Infer a suite from the data at hand, for you to review."""
+    from sluiceway.stages.expectations import suggest
+
+    suggest(_load(pipeline), force=force)
+
+
+@expectations.command("check", epilog="Example:  sluiceway expectations check digits")
+def expectations_check(pipeline: PipelineName) -> None:
+    """Run the suite alone on the data at hand."""
+    from sluiceway.stages.expectations import check
+
+    check(_load(pipeline))
+
+
+@labels.command("review", epilog="Example:  sluiceway labels review digits")
+def labels_review(pipeline: PipelineName) -> None:
+    """Write the labels that may be wrong as a table, worst first, for you to decide on."""
+    from sluiceway.stages.labels import review
+
+    review(_load(pipeline))
+
+
+@labels.command("apply", epilog="Example:  sluiceway labels apply digits")
+def labels_apply(pipeline: PipelineName) -> None:
+    """Feed your decisions back as corrections; raw data is never changed."""
+    from sluiceway.stages.labels import apply
+
+    apply(_load(pipeline))
 
 
 @app.command(rich_help_panel=LOOK, epilog="Example:  sluiceway show digits")

@@ -1,6 +1,7 @@
 """Reading accepted examples back, for the stages after the gate."""
 
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -9,6 +10,9 @@ from sluiceway.data.table import BadExample, Example, SplitName, read_table
 from sluiceway.errors import DataError
 from sluiceway.usecases.base import Loaded, Reader
 from sluiceway.usecases.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 def accepted_examples(pipeline: Pipeline) -> pa.Table:
@@ -31,21 +35,32 @@ def reader(pipeline: Pipeline, table: pa.Table) -> Reader:
     return read
 
 
-def loader_of_row(pipeline: Pipeline, table: pa.Table) -> Callable[[int], bytes]:
-    """Return a function that reads the content of the example in a row of the table.
+def loader_of_row(pipeline: Pipeline, table: "pa.Table | pl.DataFrame") -> Callable[[int], bytes]:
+    """Return a function that reads the content of the example in a row of the example table.
 
     It raises ``DataError`` when the content is not what the data gate let through.
+
+    Args:
+        pipeline: whose data it is.
+        table: the example table; or some of its rows, with their numbers as ``row``.
     """
-    ids, sources, checksums = (table[name] for name in ("id", "source", "checksum"))
+    names = ("id", "source", "checksum")
+    if isinstance(table, pa.Table):
+        columns = [table[name] for name in names]
+        place: Callable[[int], int] = int
+    else:
+        columns = [table[name].to_arrow() for name in names]
+        place = {row: at for at, row in enumerate(table["row"].to_list())}.__getitem__
 
     def content(row: int) -> bytes:
+        name, source, wanted = (column[place(row)].as_py() for column in columns)
         hint = f"run `dvc repro`: data/raw/{pipeline.name} changed behind the gate"
         try:
-            payload = load(pipeline.raw, sources[row].as_py())
+            payload = load(pipeline.raw, source)
         except BadExample as bad:
-            raise DataError(f"{ids[row]} cannot be read any more: {bad}", hint=hint) from None
-        if checksum(payload) != checksums[row].as_py():
-            raise DataError(f"{ids[row]} is not what was validated", hint=hint)
+            raise DataError(f"{name} cannot be read any more: {bad}", hint=hint) from None
+        if checksum(payload) != wanted:
+            raise DataError(f"{name} is not what was validated", hint=hint)
         return payload
 
     return content

@@ -1,9 +1,12 @@
 """Stage ``gate``: acts on the data gate's verdict. It exits with 1 when the gate is closed, and names the report."""
 
 import json
+from datetime import UTC, datetime
 
-from sluiceway.errors import GateClosed
+from sluiceway.errors import GateClosed, UsageError
+from sluiceway.gates.overrides import overridden, record
 from sluiceway.gates.verdict import Verdict
+from sluiceway.stages.console import console
 from sluiceway.stages.frame import done, stage
 from sluiceway.usecases.pipeline import Pipeline
 
@@ -14,9 +17,13 @@ def gate(pipeline: Pipeline) -> None:
     Raises:
         GateClosed: the data is not fit to learn from; the refusal is kept as a FAILED run in MLflow.
     """
+    from sluiceway.evaluation.report import write_verdict
+
     with stage("gate", pipeline) as clock:
-        verdict = Verdict.read(pipeline.validated / "verdict.json")
+        verdict = overridden(Verdict.read(pipeline.validated / "verdict.json"), pipeline.overrides)
         report = pipeline.reports / "data"
+        with clock("reports"):
+            write_verdict(verdict, pipeline.reports / "verdicts")
         if not verdict.open:
             with clock("tracking"):
                 from sluiceway.tracking.runs import record_refusal
@@ -25,9 +32,43 @@ def gate(pipeline: Pipeline) -> None:
             raise GateClosed(
                 f"the data gate is closed: {verdict.reason}",
                 hint=f"{report.relative_to(pipeline.root)}/index.html shows why; mend the data, or change the limits "
-                f"in pipelines/{pipeline.name}/ (params.yaml, expectations.json), then `dvc repro`",
+                f"in pipelines/{pipeline.name}/ (params.yaml, expectations.json), then `dvc repro`; or let it through, "
+                f"on the record: `sluiceway gate {pipeline.name} --override 'the reason'`",
             )
         # Only what later stages depend on: a warning that comes or goes must not train the model again.
-        passed = {"state": verdict.state, "subject": verdict.subject}
+        passed: dict[str, object] = {"state": verdict.state, "subject": verdict.subject}
+        if verdict.state == "overridden" and verdict.override:
+            passed["override"] = verdict.override.model_dump(mode="json")
         (pipeline.validated / "gate.json").write_text(json.dumps(passed, indent=1) + "\n", encoding="utf-8")
-        done("gate", pipeline, clock, f"data gate [green]{verdict.state}[/]: {verdict.reason}")
+        colour = "green" if verdict.state == "open" else "yellow"
+        done("gate", pipeline, clock, f"data gate [{colour}]{verdict.state}[/]: {verdict.reason}")
+
+
+def override(pipeline: Pipeline, why: str) -> None:
+    """Record that a person lets this very data through the closed gate. The next ``dvc repro`` goes on.
+
+    Args:
+        pipeline: whose data it is.
+        why: the reason, in words.
+
+    Raises:
+        UsageError: there is no verdict yet, the gate is not closed, or no reason is given.
+    """
+    from sluiceway.tracking.lineage import person
+
+    path = pipeline.validated / "verdict.json"
+    if not why.strip():
+        raise UsageError("an override needs a reason", hint=f"sluiceway gate {pipeline.name} --override 'the reason'")
+    if not path.exists():
+        raise UsageError(f"pipeline {pipeline.name!r} has no verdict yet", hint=f"dvc repro gate@{pipeline.name}")
+    verdict = overridden(Verdict.read(path), pipeline.overrides)
+    if verdict.open:
+        raise UsageError(f"the data gate is {verdict.state}: there is nothing to override", hint="dvc repro")
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    made = record(verdict, pipeline.overrides, who=person(pipeline.root), when=when, why=" ".join(why.split()))
+    ledger = pipeline.overrides.relative_to(pipeline.root)
+    console.print(
+        f"[bold]gate[/] {pipeline.name}: [yellow]overridden[/] by {made.who}: {', '.join(made.checks)}; it holds for "
+        f"this data only (examples {made.subject[:12]}) [dim]-> {ledger}[/]"
+    )
+    console.print(f"  [cyan]git add {ledger} && dvc repro register@{pipeline.name}[/]")

@@ -2,7 +2,8 @@
 
 Deterministic: the same examples and parameters give the same bytes. Whatever is learned here - statistics, a
 vocabulary, the baselines - is learned from the training split alone. Baselines stand here because they depend on the
-data and not on the network: another learning rate must not fit them again.
+data and not on the network: another learning rate must not fit them again. The classical one among them has answered
+in ``validate`` already, where it looks for wrong labels.
 """
 
 import shutil
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from sluiceway.data.answers import Answers
 from sluiceway.data.outcomes import write_outcomes
 from sluiceway.data.shards import Arrays, digest, write_manifest, write_shards
 from sluiceway.data.table import SPLITS
@@ -39,7 +41,8 @@ def preprocess(pipeline: Pipeline) -> None:
                     shards[split] = write_shards(_with_rows(items, meter.update), pipeline.shards, split)
             write_manifest(pipeline.shards, shards, encoding)
         with clock("learning"):
-            baselines = usecase.baselines(read, params.data, encoding)
+            answers = Answers.read(pipeline.validated / "answers.parquet")
+            baselines = usecase.baselines(read, params.data, encoding, answers)
             for name, outcomes in baselines.items():
                 write_outcomes(outcomes, pipeline.shards / "baselines" / f"{name}.parquet")
         counts = ", ".join(f"{sum(entry['rows'] for entry in shards[split]):,} {split}" for split in SPLITS)

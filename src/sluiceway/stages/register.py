@@ -8,6 +8,7 @@ from sluiceway.gates.model import Standing
 from sluiceway.gates.verdict import Verdict
 from sluiceway.stages.examples import accepted_examples, loader_of_row
 from sluiceway.stages.frame import done, stage
+from sluiceway.stages.reference import keep_as_reference
 from sluiceway.usecases.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def register(pipeline: Pipeline) -> None:
                     registry.set_alias(pipeline.root, name, registry.CHAMPION, version.number)
         with clock("reports"):
             write_verdict(verdict, pipeline.reports / "verdicts", version.run_id)
+            keep_as_reference(pipeline, version.name, str(version.number))
         document = {"name": name, "version": version.number, "run_id": version.run_id, "champion": verdict.open}
         (pipeline.reports / "registration.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
         done("register", pipeline, clock, _summary(version, champion, verdict))
@@ -119,9 +121,18 @@ def _tags(pipeline: Pipeline, evaluation: dict[str, Any], verdict: Verdict) -> d
         **{f"test.{name}": repr(score["value"]) for name, score in evaluation["model"].items()},
         **{f"sluiceway.verdict.{gate}": state for gate, state in states.items()},
         "sluiceway.verdict.model.reason": verdict.reason,
+        **_override_tags(data_gate.get("override")),
         "sluiceway.examples": data_gate["subject"],
         _TEST_SPLIT: _test_split(pipeline),
     }
+
+
+def _override_tags(override: dict[str, Any] | None) -> dict[str, str]:
+    """Say on the version that a person let its data through a closed gate: who, when, why, past which checks."""
+    if not override:
+        return {}
+    shown = {**override, "checks": ", ".join(override["checks"])}
+    return {f"sluiceway.override.data.{name}": str(shown[name]) for name in ("who", "when", "why", "checks")}
 
 
 def _description(pipeline: Pipeline, evaluation: dict[str, Any], verdict: Verdict) -> str:

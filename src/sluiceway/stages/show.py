@@ -8,6 +8,7 @@ from rich import box
 from rich.table import Table
 
 from sluiceway.errors import UsageError
+from sluiceway.gates.overrides import overridden
 from sluiceway.gates.verdict import Verdict
 from sluiceway.stages.console import console
 from sluiceway.stages.frame import Work, timings
@@ -23,7 +24,8 @@ def show(pipeline: Pipeline) -> None:
     Raises:
         UsageError: the pipeline has not run yet.
     """
-    verdicts = {name: Verdict.read(path) for name, path in _verdicts(pipeline).items() if path.exists()}
+    found = {name: Verdict.read(path) for name, path in _verdicts(pipeline).items() if path.exists()}
+    verdicts = {name: overridden(verdict, pipeline.overrides) for name, verdict in found.items()}
     if not verdicts:
         raise UsageError(f"pipeline {pipeline.name!r} has not run yet", hint=f"dvc repro register@{pipeline.name}")
     console.print()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sluiceway.data.shards import digest, read_encoding
 from sluiceway.errors import GateClosed
 from sluiceway.gates.cost import cost
+from sluiceway.gates.overrides import overridden
 from sluiceway.gates.verdict import Verdict
 from sluiceway.stages.console import Meter, progress, warn
 from sluiceway.stages.frame import Clock, done, stage
@@ -84,7 +85,7 @@ def _log_inputs(pipeline: Pipeline, run: "Run", places: Places) -> None:
     """Write what is known before training: the data sets, the data gate's verdict and its report."""
     places.folder.mkdir(parents=True, exist_ok=True)
     write_json(places.run, {"run_id": run.id})
-    verdict = Verdict.read(pipeline.validated / "verdict.json")
+    verdict = overridden(Verdict.read(pipeline.validated / "verdict.json"), pipeline.overrides)
     run.log_verdict(verdict)
     run.log_artifact(pipeline.reports / "data", "reports")
     run.log_dataset(f"{pipeline.name} examples", pipeline.validated / "examples.parquet", verdict.subject, "validation")

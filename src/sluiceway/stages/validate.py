@@ -5,21 +5,34 @@ and a report must outlive a refusal. The stage ``gate`` acts on the verdict.
 """
 
 import hashlib
-import json
+import os
 import shutil
-from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
+import numpy as np
 
-from sluiceway.data.measuring import measure_all
-from sluiceway.data.table import schema, write_table
+from sluiceway.checks.base import Finding, Material, Offender, finding
+from sluiceway.checks.catalogue import CATALOGUE, check_severities, examine
+from sluiceway.data.answers import Answers
+from sluiceway.data.corrections import read_corrections
+from sluiceway.data.engines import Mapper, all_cores
+from sluiceway.data.learner import cross_fit
+from sluiceway.data.measuring import Measured, measure_all
+from sluiceway.data.offenders import write_offenders
+from sluiceway.data.sketches import Sketches
+from sluiceway.data.suites import names_of
+from sluiceway.data.table import schema
 from sluiceway.gates import data as data_gate
-from sluiceway.gates.verdict import Check, Severity, Verdict
-from sluiceway.stages.console import progress
+from sluiceway.gates.verdict import Severity, Verdict
+from sluiceway.stages.console import progress, warn
+from sluiceway.stages.data_report import write_data_report
+from sluiceway.stages.examples import loader_of_row
 from sluiceway.stages.frame import done, stage
+from sluiceway.stages.recall import memo_of
+from sluiceway.stages.reference import reference_of
 from sluiceway.usecases.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -27,79 +40,137 @@ if TYPE_CHECKING:
 
 
 def validate(pipeline: Pipeline) -> None:
-    """Measure every raw example, check the table, write table, quarantine, profile, verdict and report.
+    """Measure every raw example, ask every question, and write tables, verdict and report.
 
     Raises:
         NoRawData, UnknownLayout: there is nothing that could be read.
-        ConfigError: the expectations cannot be used.
+        ConfigError: the expectations, the corrections or the severities cannot be used.
     """
     from sluiceway.data.expectations import read_suite, run_suite
-    from sluiceway.data.profile import profile
-    from sluiceway.evaluation.report import data_page
 
-    usecase, params = pipeline.usecase, pipeline.params
-    folder, reports = pipeline.validated, pipeline.reports / "data"
+    usecase, folder, reports = pipeline.usecase, pipeline.validated, pipeline.reports / "data"
     with stage("validate", pipeline) as clock:
-        columns = schema(usecase.measures)
-        read_suite(pipeline.expectations, columns.names)  # a fault in it is told before the long work, not after
+        # Faults in what a person wrote are told before the long work, not after.
+        suite = read_suite(pipeline.expectations, schema(usecase.measures).names)
+        check_severities(pipeline.params.gates.data.severity, names_of(suite))
         shutil.rmtree(reports, ignore_errors=True)
-        with clock("data"), progress("validate", "examples") as meter:
-            examples = usecase.read(pipeline.raw, params.data)
-            rows, bad = measure_all(pipeline.raw, examples, usecase.measure, params.data, meter.update)
-            accepted = write_table(rows, columns, folder / "examples.parquet")
-            quarantined = write_table(bad, schema(usecase.measures, quarantine=True), folder / "quarantine.parquet")
-
-        with clock("checks"):
-            results = run_suite(accepted, pipeline.expectations, reports / "expectations")
-            verdict = data_gate.judge(
-                accepted,
-                quarantined,
-                _as_checks(results),
-                params.gates.data,
-                classes=usecase.target == "class",
-                pipeline=pipeline.name,
-                subject=_digest(folder / "examples.parquet"),
-            )
+        with clock("data"):
+            measured = _measure(pipeline)
+        with clock("learning"):
+            material = _material(pipeline, measured)
+        with clock("checks"), progress("validate", "checks", len(CATALOGUE)) as meter:
+            results = run_suite(folder / "examples.parquet", pipeline.expectations, reports / "expectations")
+            findings = [*_contract(results), *examine(material, meter.update)]
+            verdict = _judge(pipeline, measured, findings)
             verdict.write(folder / "verdict.json")
-
+            write_offenders({each.check.name: each.offenders for each in findings}, folder / "offenders.parquet")
         with clock("reports"):
-            facts = profile(accepted, usecase.measures, usecase.target)
-            (folder / "profile.json").write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-            reasons = Counter(reason.partition(":")[0] for reason in quarantined["reason"].to_pylist())
-            page = data_page(verdict, facts, dict(reasons), "expectations/index.html")
-            (reports / "index.html").write_text(page, encoding="utf-8")
-        done("validate", pipeline, clock, _summary(accepted, quarantined, verdict, reports.relative_to(pipeline.root)))
+            write_data_report(pipeline, verdict, findings, material)
+        _mention_corrections(pipeline, measured)
+        done("validate", pipeline, clock, _summary(measured, verdict, reports.relative_to(pipeline.root)))
 
 
-def _summary(accepted: pa.Table, quarantined: pa.Table, verdict: Verdict, reports: Path) -> str:
-    colour = "green" if verdict.open else "red"
-    return (
-        f"{accepted.num_rows:,} examples accepted, {quarantined.num_rows:,} quarantined; "
-        f"data gate [{colour}]{verdict.state}[/]: {verdict.reason} [dim]-> {reports}/index.html[/]"
+def _measure(pipeline: Pipeline) -> Measured:
+    usecase, params = pipeline.usecase, pipeline.params
+    with progress("validate", "examples") as meter:
+        return measure_all(
+            usecase,
+            pipeline.raw,
+            iter(usecase.read(pipeline.raw, params.data)),
+            params.data,
+            pipeline.validated,
+            compared=params.gates.data.compared,
+            corrections=read_corrections(pipeline.corrections),
+            memo=memo_of(pipeline),
+            engine=_engine(),
+            on_example=meter.update,
+        )
+
+
+def _engine() -> Mapper:
+    """Return where contents are looked at: on the cluster of ``RAY_ADDRESS``, or on all cores of this machine."""
+    if not os.environ.get("RAY_ADDRESS"):
+        return all_cores
+    from sluiceway.launch.mapping import ray_map
+
+    return ray_map
+
+
+def _material(pipeline: Pipeline, measured: Measured) -> Material:
+    """Gather what the checks ask: sketches, the classical learner's answers, the last registered version."""
+    usecase, folder = pipeline.usecase, pipeline.validated
+    sketches = Sketches.read(folder / "sketches.parquet")
+    material = Material(
+        examples=folder / "examples.parquet",
+        quarantine=folder / "quarantine.parquet",
+        target=usecase.target,
+        measures=usecase.measures,
+        limits=pipeline.params.gates.data,
+        sketches=sketches,
+        reference=reference_of(pipeline),
+        corrected=measured.corrected,
+    )
+    answers = cross_fit(
+        sketches,
+        material.sampled,
+        usecase.target,
+        estimator=usecase.estimator,
+        surprise=usecase.surprise,
+        load=loader_of_row(pipeline, material.sampled) if usecase.surprise else None,
+    )
+    (answers or Answers(np.empty(0, np.int64))).write(folder / "answers.parquet")
+    return replace(material, answers=answers)
+
+
+def _contract(results: Sequence["ExpectationResult"]) -> list[Finding]:
+    """Turn the results of the suite into findings."""
+    return [
+        finding(
+            each.name,
+            each.message,
+            passed=each.passed,
+            figure=each.observed,
+            limit=each.limit,
+            severity=Severity(each.severity),
+            offenders=[Offender(name) for name in each.ids],
+            count=each.offenders,
+        )
+        for each in results
+    ]
+
+
+def _judge(pipeline: Pipeline, measured: Measured, findings: Sequence[Finding]) -> Verdict:
+    return data_gate.judge(
+        [each.check for each in findings],
+        pipeline.params.gates.data.severity,
+        {
+            "examples_accepted": measured.accepted,
+            "examples_quarantined": sum(measured.quarantined.values()),
+            "examples_compared": measured.sketched,
+            "labels_corrected": len(measured.corrected),
+        },
+        pipeline=pipeline.name,
+        subject=_digest(pipeline.validated / "examples.parquet"),
     )
 
 
-def _as_checks(results: Sequence["ExpectationResult"]) -> list[Check]:
-    """Turn results into checks; an expectation that stands twice gets a number."""
-    seen: Counter[str] = Counter()
-    checks = []
-    for result in results:
-        name = f"{result.type}:{result.column}" if result.column else result.type
-        seen[name] += 1
-        checks.append(_as_check(result, name if seen[name] == 1 else f"{name}:{seen[name]}"))
-    return checks
+def _mention_corrections(pipeline: Pipeline, measured: Measured) -> None:
+    """Say which corrections were not applied: nobody's work is dropped in silence."""
+    path = pipeline.corrections.relative_to(pipeline.root)
+    for what, lost in (
+        ("are of contents that have changed since", measured.stale),
+        ("name examples that are not there", measured.unknown),
+    ):
+        if lost:
+            warn(f"{len(lost):,} corrections in {path} {what}, and were not applied: {lost[0].id} ...")
 
 
-def _as_check(result: "ExpectationResult", name: str) -> Check:
-    return Check(
-        name=name,
-        passed=result.passed,
-        severity=Severity(result.severity),
-        figure=result.observed,
-        limit=result.limit,
-        message=result.message,
-        offenders=result.offenders,
-        examples=result.ids,
+def _summary(measured: Measured, verdict: Verdict, reports: Path) -> str:
+    colour = {"open": "green", "overridden": "yellow"}.get(verdict.state, "red")
+    known = f" ({measured.remembered:,} known)" if measured.remembered else ""
+    return (
+        f"{measured.accepted:,} examples accepted{known}, {sum(measured.quarantined.values()):,} quarantined; "
+        f"data gate [{colour}]{verdict.state}[/]: {verdict.reason} [dim]-> {reports}/index.html[/]"
     )
 
 

@@ -53,6 +53,14 @@ def without_credentials(remote: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
+def person(root: Path) -> str:
+    """Say who is working here: git's name and address, or else the user's name."""
+    name, address = (_git(root, "config", "--get", f"user.{part}").strip() for part in ("name", "email"))
+    if name or address:
+        return f"{name} <{address}>" if name and address else name or address
+    return _person().get("mlflow.user", "unknown")
+
+
 def _person() -> dict[str, str]:
     try:
         return {"mlflow.user": getuser()}

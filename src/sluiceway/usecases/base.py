@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from sluiceway.config import DataParams, ModelParams, PipelineParams, Section, params_type
+from sluiceway.config import DataGateParams, DataParams, ModelParams, PipelineParams, Section, params_type
+from sluiceway.data.answers import Answers
 from sluiceway.data.shards import Arrays
-from sluiceway.data.table import Example, MeasureKind, Measures, SplitName
+from sluiceway.data.table import Example, MeasureKind, Measures, SplitName, TargetKind
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -128,7 +129,7 @@ class UseCase:
     """One line for ``sluiceway usecases``."""
 
     # Raw data to the example table.
-    target: Literal["class", "number", "text", "none"]
+    target: TargetKind
     """What the ``target`` column holds: decides which checks of the data gate apply."""
     data: type[DataParams]
     read: Callable[[Path, Any], Iterator[Example]]
@@ -165,16 +166,39 @@ class UseCase:
     """Answer one batch."""
     metrics: tuple[Metric, ...]
     """The first one decides."""
-    baselines: Callable[[Reader, Any, Encoding], Mapping[str, Outcomes]]
-    """Outcomes of simpler learners on the test split, by name: (reader, data section, encoding)."""
+    baselines: Callable[[Reader, Any, Encoding, Answers], Mapping[str, Outcomes]]
+    """Outcomes of simpler learners on the test split, by name: (reader, data section, encoding, the classical learner's
+    answers on that split)."""
     show: Callable[[Evidence], list[Panel]]
     """Pictures, samples and tables for the evaluation report."""
     serving: Serving
 
+    # How the data gate looks into contents. All optional: a check that lacks its eyes is not made.
+    data_gate: type[DataGateParams] = DataGateParams
+    """Limits of the data gate, with this use case's defaults."""
+    features: Callable[[bytes, Any], npt.NDArray[np.float32]] | None = None
+    """Hand-made features of one content [F]: (content, data section). By them near copies and strangers are found,
+    drift is seen, and the classical learner learns. Of fixed length, finite, and little changed by what does not
+    matter."""
+    fingerprint: Callable[[bytes, Any], npt.NDArray[np.float32]] | None = None
+    """What makes one content this one and no other, as numbers [D]: (content, data section). Near copies lie much
+    closer than two things of one kind. Default: ``features``, which rather make things of one kind alike."""
+    parts: Callable[[bytes, Any], npt.NDArray[np.uint64]] | None = None
+    """Hashes of the parts that a content consists of [parts], such as its words in threes: (content, data section).
+    Near copies share most of them."""
+    estimator: Callable[[], Any] | None = None
+    """Make the classical learner, an unfitted scikit-learn classifier or regressor on ``features``; default: by the
+    kind of target."""
+    surprise: Callable[[Sequence[bytes], Sequence[bytes]], npt.NDArray[np.float64]] | None = None
+    """How badly a simple model of some contents fits others, in a unit that does not depend on their length: (known
+    contents, asked contents) -> [asked]. The classical learner of contents without a target."""
+    thumbnail: Callable[[bytes, Any], str] | None = None
+    """Show one example as HTML, small: (content, data section). Escaped by whoever wrote it; images as data URIs."""
+
     @property
     def params(self) -> type[PipelineParams]:
         """The full type of ``pipelines/<name>/params.yaml``."""
-        return params_type(self.data, self.encode_params, self.models, self.objective)
+        return params_type(self.data, self.encode_params, self.models, self.objective, self.data_gate)
 
 
 def no_augmentation(batch: Batch, draws: "Tensor", objective: Section) -> Batch:

@@ -84,6 +84,21 @@ class Pipeline:
         return self.root / "data" / "validated" / self.name
 
     @property
+    def reference(self) -> Path:
+        """The last version of the data whose model was registered: what the next one is compared with."""
+        return self.root / "data" / "reference" / self.name
+
+    @property
+    def corrections(self) -> Path:
+        """Labels that a person has corrected."""
+        return self.root / "data" / "corrections" / f"{self.name}.csv"
+
+    @property
+    def overrides(self) -> Path:
+        """The ledger of overrides, of all pipelines."""
+        return self.root / "data" / "overrides.jsonl"
+
+    @property
     def shards(self) -> Path:
         """What training reads."""
         return self.root / "data" / "shards" / self.name

@@ -1,7 +1,7 @@
 """Image classification: a folder per class, a residual network, HOG with a support vector machine beside it."""
 
 from sluiceway.usecases.base import Serving, UseCase
-from sluiceway.usecases.image_classification import baselines, examples, learning, params, scoring, serving
+from sluiceway.usecases.image_classification import baselines, examples, learning, params, scoring, senses, serving
 
 USECASE = UseCase(
     name="image_classification",
@@ -10,6 +10,8 @@ USECASE = UseCase(
     data=params.ImageData,
     read=examples.read,
     measures={
+        "bytes": "integer",
+        "format": "text",
         "width": "integer",
         "height": "integer",
         "channels": "integer",
@@ -39,4 +41,8 @@ USECASE = UseCase(
         example=serving.example,
         answer=serving.answer,
     ),
+    features=senses.features,
+    fingerprint=senses.fingerprint,
+    estimator=senses.estimator,
+    thumbnail=senses.thumbnail,
 )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from sluiceway.data.sources import files_below
+from sluiceway.data.sources import files_below, split_folders
 from sluiceway.data.table import BadExample, Example, Measures, SplitName
 from sluiceway.errors import DataError, UnknownLayout
 from sluiceway.usecases.base import Encoding, Item, Loaded
@@ -27,9 +27,12 @@ _LAYOUT = "a folder per class with images in it: data/raw/<pipeline>/<class>/<im
 
 # Raw data to the example table.
 
+_BLANK = 0.005
+"""Deviation of the pixels, of 1, below which an image shows nothing: about one level of grey in 256."""
+
 
 def read(raw: Path, data: ImageData) -> Iterator[Example]:
-    """List images by class folder. The id is the path: ``7/00012.png``."""
+    """List images by class folder. The id is the path: ``7/00012.png``, or ``train/7/00012.png`` in split folders."""
     files = files_below(raw, SUFFIXES)
     if not files:
         kinds = Counter(path.suffix.lower() or "no suffix" for path in raw.rglob("*") if path.is_file())
@@ -41,9 +44,15 @@ def read(raw: Path, data: ImageData) -> Iterator[Example]:
             f"{len(loose)} images lie in {raw} itself, so their class is not known: {loose[0]} ...",
             hint=f"expected {_LAYOUT}",
         )
+    sides = split_folders(raw, files)
     for path in files:
-        name = path.relative_to(raw).as_posix()
-        yield Example(id=name, source=name, target=path.relative_to(raw).parts[0])
+        below = path.relative_to(raw)
+        *folders, _ = below.parts
+        if sides and len(folders) < 2:
+            raise UnknownLayout(f"{path} lies in a split folder but in no class folder", hint=f"expected {_LAYOUT}")
+        name = below.as_posix()
+        split, target = (sides[folders[0]], folders[1]) if sides else (None, folders[0])
+        yield Example(id=name, source=name, target=target, split=split)
 
 
 def measure(payload: bytes, data: ImageData) -> Measures:
@@ -51,9 +60,11 @@ def measure(payload: bytes, data: ImageData) -> Measures:
     image = open_image(payload)
     pixels = np.asarray(image.convert("L"), np.float32) / 255
     contrast = float(pixels.std())
-    if pixels.min() == pixels.max():  # a deviation of equal pixels need not be exactly 0
-        raise BadExample("blank", f"every pixel is {pixels.flat[0]:.2f}")
+    if contrast < _BLANK:
+        raise BadExample("blank", f"every pixel is {pixels.mean():.2f}, or nearly so")
     return {
+        "bytes": len(payload),
+        "format": image.format,
         "width": image.width,
         "height": image.height,
         "channels": len(image.getbands()),
@@ -76,7 +87,8 @@ def open_image(payload: bytes) -> "Image":
     except UnidentifiedImageError:
         raise BadExample("unreadable", f"not an image; it begins with {payload[:8]!r}") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise BadExample("unreadable", str(error)) from None
+        reason = "truncated" if "truncated" in str(error).lower() else "unreadable"
+        raise BadExample(reason, str(error)) from None
     return image
 
 

@@ -6,7 +6,7 @@ other vocabularies, n-grams and compressors stand on one scale.
 """
 
 from sluiceway.usecases.base import Serving, UseCase, no_augmentation
-from sluiceway.usecases.text_generation import baselines, examples, learning, params, scoring, serving
+from sluiceway.usecases.text_generation import baselines, examples, learning, params, scoring, senses, serving
 
 USECASE = UseCase(
     name="text_generation",
@@ -44,4 +44,8 @@ USECASE = UseCase(
         example=serving.example,
         answer=serving.answer,
     ),
+    features=senses.features,
+    parts=senses.parts,
+    surprise=senses.surprise,
+    thumbnail=senses.thumbnail,
 )

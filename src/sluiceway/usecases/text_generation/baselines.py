@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from sluiceway.data.answers import Answers
 from sluiceway.usecases.base import Encoding, Outcomes, Reader
 from sluiceway.usecases.text_generation.ngram import ByteNGram
 from sluiceway.usecases.text_generation.params import TextData
 
 
-def baselines(reader: Reader, data: TextData, encoding: Encoding) -> Mapping[str, Outcomes]:
-    """Score byte frequencies, a 5-gram model, and ``xz -9`` that has seen the training text."""
+def baselines(reader: Reader, data: TextData, encoding: Encoding, answers: Answers) -> Mapping[str, Outcomes]:
+    """Score byte frequencies and ``xz -9`` that has seen the training text; the 5-gram model has answered before."""
     training = [loaded.payload for loaded in reader("train")]
     testing = list(reader("test"))
     texts = [loaded.payload for loaded in testing]
@@ -20,11 +21,14 @@ def baselines(reader: Reader, data: TextData, encoding: Encoding) -> Mapping[str
         "words": np.array([text.count(b" ") + text.count(b"\n") for text in texts]),
     }
     whole = {name: sizes[name].sum(keepdims=True) for name in ("bytes", "words")} | {"row": sizes["row"][:1]}
-    return {
+    outcomes = {
         "byte frequencies": {**sizes, "bits": ByteNGram(training, order=1).bits(texts)},
-        "5-gram": {**sizes, "bits": ByteNGram(training, order=5).bits(texts)},
         "xz -9": {**whole, "bits": np.array([_compressed_bits(training, texts)])},
     }
+    if answers.surprise is not None:
+        per_byte = answers.surprise[np.searchsorted(answers.rows, sizes["row"])]
+        outcomes["5-gram"] = {**sizes, "bits": per_byte * sizes["bytes"]}
+    return outcomes
 
 
 def _compressed_bits(training: Sequence[bytes], texts: Sequence[bytes]) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sluiceway.data.sources import byte_range, files_below
+from sluiceway.data.sources import byte_range, files_below, split_folders
 from sluiceway.data.table import BadExample, Example, Measures, SplitName
 from sluiceway.errors import DataError, UnknownLayout
 from sluiceway.usecases.base import Encoding, Item, Loaded
@@ -19,6 +19,8 @@ from sluiceway.usecases.text_generation.tokens import END, token_sizes, tokenize
 
 SUFFIXES = frozenset({".txt", ".text", ".md"})
 _LAYOUT = "plain text files, UTF-8: data/raw/<pipeline>/<document>.txt"
+_SHORT, _CONSTANT = 8, 2
+"""A text of more characters than the first, of which at most so many differ, says nothing."""
 _SEPARATORS = {"block": re.compile(rb"(?:[ \t\r]*\n){2,}"), "line": re.compile(rb"\n")}
 
 
@@ -31,11 +33,13 @@ def read(raw: Path, data: TextData) -> Iterator[Example]:
     if not files:
         other = next(path.name for path in raw.rglob("*") if path.is_file())
         raise UnknownLayout(f"no text files below {raw}: found {other} ...", hint=f"expected {_LAYOUT}")
+    sides = split_folders(raw, files)
     for path in files:
         name = path.relative_to(raw).as_posix()
+        split = sides.get(path.relative_to(raw).parts[0])
         content = path.read_bytes()
         for number, (start, end) in enumerate(_passages(content, data.passage)):
-            yield Example(id=f"{name}#{number}", source=byte_range(name, start, end))
+            yield Example(id=f"{name}#{number}", source=byte_range(name, start, end), split=split)
 
 
 def _passages(content: bytes, unit: str) -> Iterator[tuple[int, int]]:
@@ -59,6 +63,10 @@ def measure(payload: bytes, data: TextData) -> Measures:
         ) from None
     if "\x00" in text:
         raise BadExample("unreadable", "a zero byte: this is no text")
+    if len(text) > _SHORT and len(set(text)) <= _CONSTANT:
+        raise BadExample("constant", f"nothing but {text[:10]!r}")
+    if garbled := _mojibake(text):
+        raise BadExample("mojibake", f"decoded otherwise than it was encoded: {garbled!r}")
     words = text.split()
     return {
         "characters": len(text),
@@ -67,6 +75,21 @@ def measure(payload: bytes, data: TextData) -> Measures:
         "letters": round(sum(character.isalpha() for character in text) / len(text), 6),
         "longest_word": max(map(len, words), default=0),
     }
+
+
+def _mojibake(text: str) -> str:
+    """Return a part that was decoded by another encoding than it was written in; empty when there is none."""
+    import ftfy
+    from ftfy.badness import is_bad
+
+    lost = text.find("\ufffd")
+    if lost >= 0:
+        return text[max(0, lost - 10) : lost + 10]
+    if text.isascii() or not is_bad(text):
+        return ""
+    words = text.split()
+    mended = ftfy.fix_encoding(text).split()
+    return next((word for word, better in zip(words, mended, strict=False) if word != better), "")
 
 
 def expectations() -> list[dict[str, Any]]:

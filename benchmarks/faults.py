@@ -1,0 +1,577 @@
+"""Faults that are put into real data, for ``benchmarks/data_gate.py``.
+
+A fault changes a raw folder in place, as bad luck would, and tells which examples it touched and by what name the gate
+ought to know it. Rates are shares of the examples.
+"""
+
+import base64
+import codecs
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image, ImageEnhance, ImageFilter
+
+Kind = Literal["contract", "example", "data set", "past"]
+Inject = Callable[[Path, float, np.random.Generator], set[str]]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One way in which data goes bad."""
+
+    name: str
+    kind: Kind
+    reasons: tuple[str, ...]
+    """Checks, or reasons of the quarantine, that name this fault rightly."""
+    inject: Inject
+    rates: tuple[float, ...] = (1.0,)
+    options: dict[str, Any] = field(default_factory=dict)
+    """Parameters that are set for it, by dotted name: what the data's owner would have declared."""
+    named: bool = True
+    """Whether single examples are to blame, so that precision and recall can be counted."""
+
+
+# Images: a folder per class.
+
+
+def images(raw: Path) -> list[Path]:
+    """All images, in order of their path."""
+    return sorted(path for path in raw.rglob("*") if path.is_file())
+
+
+def some(paths: Sequence[Path], rate: float, rng: np.random.Generator) -> list[Path]:
+    """A random share of the files, at least one."""
+    chosen = rng.choice(len(paths), max(1, round(rate * len(paths))), replace=False)
+    return [paths[at] for at in sorted(chosen)]
+
+
+def each(change: Callable[[Path, np.random.Generator], None]) -> Inject:
+    """Change each of a random share of the images in place."""
+
+    def inject(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
+        chosen = some(images(raw), rate, rng)
+        for path in chosen:
+            change(path, rng)
+        return {path.relative_to(raw).as_posix() for path in chosen}
+
+    return inject
+
+
+def pixels(change: Callable[[Image.Image, np.random.Generator], Image.Image]) -> Callable[..., None]:
+    """Make a change of a file from a change of its image."""
+
+    def rewrite(path: Path, rng: np.random.Generator) -> None:
+        image = Image.open(io.BytesIO(path.read_bytes()))
+        image.load()
+        change(image, rng).save(path)
+
+    return rewrite
+
+
+def _truncate(path: Path, rng: np.random.Generator) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * rng.uniform(0.3, 0.9))])
+
+
+def _noise(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    return Image.fromarray(rng.integers(0, 256, (image.height, image.width), dtype=np.uint8))
+
+
+def _photo(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    from skimage import data
+
+    photo = (data.camera, data.coins, data.page, data.brick, data.grass)[int(rng.integers(5))]()
+    side = int(rng.integers(64, 200))
+    x, y = (int(rng.integers(0, edge - side)) for edge in (photo.shape[1], photo.shape[0]))
+    crop = Image.fromarray(photo[y : y + side, x : x + side])
+    return crop.convert("L").resize(image.size)
+
+
+def _invert(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    return Image.fromarray(255 - np.asarray(image))
+
+
+def _shift(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    return Image.fromarray(np.roll(np.asarray(image), tuple(rng.choice([(0, 1), (1, 0), (0, -1), (-1, 0)])), (0, 1)))
+
+
+def _grainy(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    grey = np.asarray(image, np.float32) + rng.normal(0, 6, (image.height, image.width))
+    return Image.fromarray(np.clip(grey, 0, 255).astype(np.uint8))
+
+
+def _compressed(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=int(rng.integers(60, 95)))
+    return Image.open(io.BytesIO(file.getvalue())).convert(image.mode)
+
+
+def _brighter(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    return ImageEnhance.Contrast(image).enhance(float(rng.choice([0.8, 0.85, 1.15, 1.2])))
+
+
+def move(path: Path, folder: Path, mark: str) -> Path:
+    """Move a file to another class, under a name that is free."""
+    folder.mkdir(exist_ok=True)
+    return path.rename(folder / f"{path.stem}-{mark}{path.suffix}")
+
+
+def flip(pairs: dict[str, str] | None = None) -> Inject:
+    """Give a random share of the images another class: any, or that of the pair."""
+
+    def inject(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
+        classes = sorted(path.name for path in raw.iterdir())
+        pool = [path for path in images(raw) if pairs is None or path.parent.name in pairs]
+        moved = set()
+        for path in some(pool, rate, rng):
+            own = path.parent.name
+            other = pairs[own] if pairs else str(rng.choice([name for name in classes if name != own]))
+            moved.add(move(path, raw / other, "m").relative_to(raw).as_posix())
+        return moved
+
+    return inject
+
+
+def shuffle_labels(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
+    """Give every image the class of another."""
+    paths = images(raw)
+    classes = [path.parent.name for path in paths]
+    for path, name in zip(paths, rng.permutation(classes), strict=True):
+        move(path, raw / str(name), "s")
+    return set()
+
+
+def keep(rate_of: Callable[[Path, float], float]) -> Inject:
+    """Delete images: of each, keep it by chance with this probability."""
+
+    def inject(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
+        for path in images(raw):
+            if rng.random() >= rate_of(path, rate):
+                path.unlink()
+        for folder in [path for path in raw.iterdir() if not any(path.iterdir())]:
+            folder.rmdir()
+        return set()
+
+    return inject
+
+
+def copies(change: Callable[..., None] | None, *, other_class: bool = False) -> Inject:
+    """Add copies of a random share of the images, as they are or changed a little."""
+
+    def inject(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
+        classes = sorted(path.name for path in raw.iterdir())
+        made = set()
+        for path in some(images(raw), rate, rng):
+            folder = path.parent
+            if other_class:
+                folder = raw / str(rng.choice([name for name in classes if name != path.parent.name]))
+            copy = folder / f"{path.stem}-copy{path.suffix}"
+            copy.write_bytes(path.read_bytes())
+            if change:
+                change(copy, rng)
+            made.add(copy.relative_to(raw).as_posix())
+        return made
+
+    return inject
+
+
+def into_split_folders(raw: Path, side_of: Callable[[Path], str]) -> None:
+    """Lay images out as ``<side>/<class>/<image>``."""
+    for path in images(raw):
+        folder = raw / side_of(path) / path.parent.name
+        folder.mkdir(parents=True, exist_ok=True)
+        path.rename(folder / path.name)
+    for folder in [path for path in raw.iterdir() if path.is_dir() and not any(path.iterdir())]:
+        folder.rmdir()
+
+
+def group_leak(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
+    """Split by chance what came from 50 writers, so that writers are on all sides. The data was split by hand."""
+    for number, path in enumerate(images(raw)):
+        path.rename(path.with_name(f"w{number % 50:02d}-{path.name}"))
+    into_split_folders(raw, lambda path: str(rng.choice(["train", "validation", "test"], p=[0.7, 0.1, 0.2])))
+    return set()
+
+
+def copies_across(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
+    """A split by hand in which some test images also lie in the training folder."""
+    into_split_folders(raw, lambda path: str(rng.choice(["train", "validation", "test"], p=[0.7, 0.1, 0.2])))
+    test = images(raw / "test")
+    for path in some(test, rate, rng):
+        (raw / "train" / path.parent.name / f"x{path.name}").write_bytes(path.read_bytes())
+    return set()
+
+
+def dated(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
+    """Images of a year, split by chance although time matters."""
+    for path in images(raw):
+        path.rename(path.with_name(f"2025-{rng.integers(1, 13):02d}-{rng.integers(1, 29):02d}_{path.name}"))
+    return set()
+
+
+def of_class(name: str, change: Callable[..., None]) -> Inject:
+    """Change every image of one class: what is left to learn is the change."""
+
+    def inject(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
+        for path in images(raw / name):
+            change(path, rng)
+        return set()
+
+    return inject
+
+
+def _marked(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    grey = np.asarray(image).copy()
+    grey[:6, -6:] = [[255 * ((x + y) % 2) for x in range(6)] for y in range(6)]
+    return Image.fromarray(grey)
+
+
+def _as_jpeg(path: Path, rng: np.random.Generator) -> None:
+    Image.open(io.BytesIO(path.read_bytes())).save(path, "JPEG", quality=95)
+
+
+def swap_ids(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
+    """Let a random share of the names mean another image of the same class."""
+    chosen = some(images(raw), rate, rng)
+    for one, other in zip(chosen[::2], chosen[1::2], strict=False):
+        if one.parent == other.parent:
+            first, second = one.read_bytes(), other.read_bytes()
+            one.write_bytes(second)
+            other.write_bytes(first)
+    return set()
+
+
+def resized(side: int) -> Callable[[Image.Image, np.random.Generator], Image.Image]:
+    """Another size."""
+    return lambda image, rng: image.resize((side, side))
+
+
+def _dim(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    return ImageEnhance.Brightness(image).enhance(0.5)
+
+
+def _blur(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    return image.filter(ImageFilter.GaussianBlur(2))
+
+
+BAD_FILE = ("unreadable", "truncated", "empty", "quarantined_share")
+SIZE = ("outliers", "expect_column_values_to_be_between:width", "expect_column_values_to_be_between:height")
+COLOUR = ("outliers", "expect_column_values_to_be_in_set:channels", "expect_column_values_to_be_between:channels")
+LOOK = (
+    "outliers",
+    "strangers",
+    "expect_column_values_to_be_between:brightness",
+    "expect_column_values_to_be_between:contrast",
+    "expect_column_mean_to_be_between:brightness",
+)
+CLASSES = (
+    "class_sizes",
+    "classes_in_every_split",
+    "expect_column_values_to_be_in_set:target",
+    "expect_column_distinct_values_to_contain_set:target",
+    "expect_column_distinct_values_to_be_in_set:target",
+)
+CONTRADICTED = ("copies_agree_on_class",)
+NEAR = ("near_copies_across_splits", "near_copies_inside_splits")
+
+IMAGE_FAULTS = (
+    Fault("truncated files", "example", BAD_FILE, each(_truncate), (0.01, 0.05)),
+    Fault("empty files", "example", BAD_FILE, each(lambda path, rng: path.write_bytes(b"") and None), (0.01, 0.05)),
+    Fault(
+        "text named .png",
+        "example",
+        BAD_FILE,
+        each(lambda path, rng: path.write_bytes(b"<html>404 Not Found</html>") and None),
+        (0.01, 0.05),
+    ),
+    Fault(
+        "blank images",
+        "example",
+        ("blank", "quarantined_share"),
+        each(pixels(lambda image, rng: Image.new("L", image.size, int(rng.integers(256))))),
+        (0.01, 0.05),
+    ),
+    Fault("another size", "contract", SIZE, each(pixels(resized(64))), (0.01, 0.05)),
+    Fault("another aspect", "contract", SIZE, each(pixels(lambda image, rng: image.resize((28, 14)))), (0.01,)),
+    Fault("colour among grey", "contract", COLOUR, each(pixels(lambda image, rng: image.convert("RGB"))), (0.01, 0.05)),
+    Fault("inverted", "example", LOOK, each(pixels(_invert)), (0.01, 0.05)),
+    Fault("noise for images", "example", LOOK, each(pixels(_noise)), (0.01, 0.05)),
+    Fault("photographs", "example", LOOK, each(pixels(_photo)), (0.01, 0.05)),
+    Fault("an unknown class", "contract", CLASSES, lambda raw, rate, rng: _strays(raw, rate, rng), (0.01,)),
+    Fault(
+        "a class is missing",
+        "data set",
+        CLASSES,
+        keep(lambda path, rate: float(path.parent.name != "6")),
+        named=False,
+    ),
+    Fault(
+        "one class is rare",
+        "data set",
+        ("class_balance", "class_sizes"),
+        keep(lambda path, rate: 0.04 if path.parent.name == "6" else 1.0),
+        named=False,
+    ),
+    Fault("too few", "data set", ("enough_examples", "class_sizes"), keep(lambda path, rate: 0.05), named=False),
+    Fault("labels flipped", "data set", ("label_errors",), flip(), (0.01, 0.02, 0.05, 0.1)),
+    Fault("labels flipped 4-9", "data set", ("label_errors",), flip({"4": "9", "9": "4"}), (0.1,)),
+    Fault(
+        "labels shuffled",
+        "data set",
+        ("target_depends_on_content", "label_errors"),
+        shuffle_labels,
+        named=False,
+    ),
+    Fault("exact copies", "data set", ("copies_inside_splits",), copies(None), (0.1,)),
+    Fault("copies of another class", "data set", CONTRADICTED, copies(None, other_class=True), (0.01, 0.05)),
+    Fault("near copies: noise", "data set", NEAR, copies(pixels(_grainy)), (0.02, 0.1)),
+    Fault("near copies: JPEG", "data set", NEAR, copies(pixels(_compressed)), (0.02, 0.1)),
+    Fault("near copies: contrast", "data set", NEAR, copies(pixels(_brighter)), (0.02, 0.1)),
+    Fault("near copies: shifted", "data set", NEAR, copies(pixels(_shift)), (0.02, 0.1)),
+    Fault(
+        "copies across a given split", "data set", ("copies_across_splits",), copies_across, (0.01, 0.05), named=False
+    ),
+    Fault(
+        "writers on all sides",
+        "data set",
+        ("group_on_one_side",),
+        group_leak,
+        options={"data.group": r"/(w\d+)-"},
+        named=False,
+    ),
+    Fault(
+        "learned from the future",
+        "data set",
+        ("time_overlap",),
+        dated,
+        options={"data.time": r"/(\d{4}-\d\d-\d\d)_"},
+        named=False,
+    ),
+    Fault("a mark on one class", "data set", ("shortcuts",), of_class("3", pixels(_marked)), named=False),
+    Fault("one class is JPEG", "data set", ("shortcuts", "outliers"), of_class("3", _as_jpeg), named=False),
+    Fault(
+        "all dimmer than before", "past", ("drift_of_measures", "drift_of_contents"), each(pixels(_dim)), named=False
+    ),
+    Fault("all blurred", "past", ("drift_of_measures", "drift_of_contents"), each(pixels(_blur)), named=False),
+    Fault(
+        "a third is dimmer",
+        "past",
+        ("drift_of_measures", "drift_of_contents"),
+        each(pixels(_dim)),
+        (0.33,),
+        named=False,
+    ),
+    Fault(
+        "other class shares",
+        "past",
+        ("drift_of_classes",),
+        keep(lambda path, rate: 1.0 if path.parent.name in "01" else 0.35),
+        named=False,
+    ),
+    Fault("names re-used", "past", ("ids_mean_the_same",), swap_ids, (0.2,), named=False),
+    Fault("known images relabelled", "past", ("labels_as_before", "label_errors"), flip(), (0.02,)),
+    Fault("half is gone", "past", ("examples_kept",), keep(lambda path, rate: 0.5), named=False),
+)
+
+
+def _strays(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
+    return {move(path, raw / "x", "m").relative_to(raw).as_posix() for path in some(images(raw), rate, rng)}
+
+
+# Text: files of passages with blank lines between them.
+
+Passages = dict[str, list[str]]
+
+
+def read_passages(raw: Path) -> Passages:
+    """The passages of each file; their numbers are the examples' numbers."""
+    files = sorted(path for path in raw.rglob("*.txt"))
+    texts = {path.relative_to(raw).as_posix(): path.read_text(encoding="utf-8") for path in files}
+    return {name: [part for part in text.split("\n\n") if part.strip()] for name, text in texts.items()}
+
+
+def write_passages(raw: Path, passages: Passages) -> None:
+    """Write files back."""
+    for name, parts in passages.items():
+        (raw / name).write_bytes("\n\n".join(parts).encode("utf-8", "surrogateescape"))
+
+
+def texts(change: Callable[[str, np.random.Generator], str]) -> Inject:
+    """Change each of a random share of the passages in place."""
+
+    def inject(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
+        passages = read_passages(raw)
+        places = [(name, number) for name, parts in passages.items() for number in range(len(parts))]
+        chosen = rng.choice(len(places), max(1, round(rate * len(places))), replace=False)
+        touched = set()
+        for name, number in (places[at] for at in sorted(chosen)):
+            passages[name][number] = change(passages[name][number], rng).replace("\n\n", "\n")
+            touched.add(f"{name}#{number}")
+        write_passages(raw, passages)
+        return touched
+
+    return inject
+
+
+def text_copies(change: Callable[[str, np.random.Generator], str]) -> Inject:
+    """Add changed copies of a random share of the passages, in a file of their own."""
+
+    def inject(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
+        passages = read_passages(raw)
+        parts = [part for each in passages.values() for part in each]
+        chosen = rng.choice(len(parts), max(1, round(rate * len(parts))), replace=False)
+        made = [change(parts[at], rng) for at in chosen]
+        write_passages(raw, {"99-more.txt": made})
+        return {f"99-more.txt#{number}" for number in range(len(made))}
+
+    return inject
+
+
+SPANISH = (
+    "Todos los seres humanos nacen libres e iguales en dignidad y derechos y, dotados como están de razón y conciencia, "
+    "deben comportarse fraternalmente los unos con los otros.",
+    "Toda persona tiene todos los derechos y libertades proclamados en esta Declaración, sin distinción alguna de raza, "
+    "color, sexo, idioma, religión, opinión política o de cualquier otra índole.",
+    "Todo individuo tiene derecho a la vida, a la libertad y a la seguridad de su persona.",
+    "Nadie estará sometido a esclavitud ni a servidumbre; la esclavitud y la trata de esclavos están prohibidas en "
+    "todas sus formas.",
+    "Nadie será sometido a torturas ni a penas o tratos crueles, inhumanos o degradantes.",
+)
+GERMAN = (
+    "Alle Menschen sind frei und gleich an Würde und Rechten geboren. Sie sind mit Vernunft und Gewissen begabt und "
+    "sollen einander im Geist der Brüderlichkeit begegnen.",
+    "Jeder hat Anspruch auf die in dieser Erklärung verkündeten Rechte und Freiheiten ohne irgendeinen Unterschied.",
+    "Jeder hat das Recht auf Leben, Freiheit und Sicherheit der Person.",
+    "Niemand darf in Sklaverei oder Leibeigenschaft gehalten werden; Sklaverei und Sklavenhandel sind verboten.",
+    "Niemand darf der Folter oder grausamer, unmenschlicher oder erniedrigender Behandlung unterworfen werden.",
+)
+_CYRILLIC = str.maketrans("abcdefghijklmnoprstuvyz", "абцдефгхийклмнопрстувыз")
+
+
+def in_language(sentences: Sequence[str]) -> Callable[[str, np.random.Generator], str]:
+    """About as long a text in another language."""
+
+    def change(text: str, rng: np.random.Generator) -> str:
+        said: list[str] = []
+        while sum(map(len, said)) < min(len(text), 2_000):
+            said += [sentences[at] for at in rng.permutation(len(sentences))]
+        return " ".join(said)
+
+    return change
+
+
+def _scrambled(text: str, rng: np.random.Generator) -> str:
+    return "".join(np.array(list(text))[rng.permutation(len(text))].tolist())
+
+
+def _garbled(text: str, rng: np.random.Generator) -> str:
+    accented = text.replace("e", "é").replace("a", "à")
+    return accented.encode().decode("latin-1")
+
+
+def _broken_bytes(text: str, rng: np.random.Generator) -> str:
+    at = int(rng.integers(0, max(1, len(text) // 2)))
+    return text[:at] + b"\xff\xfe\xe9".decode("utf-8", "surrogateescape") + text[at:]
+
+
+def _html(text: str, rng: np.random.Generator) -> str:
+    words = text.split()[:300]
+    return "".join(f'<td class="c{at % 7}"><span id="w{at}">{word}</span></td>' for at, word in enumerate(words))
+
+
+def _few_words_changed(text: str, rng: np.random.Generator) -> str:
+    words = text.split(" ")
+    for at in rng.choice(len(words), max(1, len(words) // 50), replace=False):
+        words[at] = "yea"
+    return " ".join(words)
+
+
+ODD_TEXT = (
+    "strangers",
+    "outliers",
+    "expect_column_values_to_be_between:letters",
+    "expect_column_values_to_be_between:longest_word",
+    "expect_column_values_to_be_between:words",
+    "expect_column_values_to_be_between:characters",
+    "expect_column_values_to_be_between:bytes",
+)
+TEXT_FAULTS = (
+    Fault("not UTF-8", "example", ("unreadable", "quarantined_share"), texts(_broken_bytes), (0.01, 0.05)),
+    Fault("zero bytes", "example", ("unreadable", "quarantined_share"), texts(lambda t, r: "\x00" + t), (0.01, 0.05)),
+    Fault("mojibake", "example", ("mojibake", "quarantined_share"), texts(_garbled), (0.01, 0.05)),
+    Fault(
+        "one letter only", "example", ("constant", "quarantined_share"), texts(lambda t, r: "a" * len(t)), (0.01, 0.05)
+    ),
+    Fault("Spanish among English", "example", ODD_TEXT, texts(in_language(SPANISH)), (0.01, 0.05)),
+    Fault("German among English", "example", ODD_TEXT, texts(in_language(GERMAN)), (0.01, 0.05)),
+    Fault(
+        "another script",
+        "example",
+        ODD_TEXT,
+        texts(lambda t, r: t.lower().translate(_CYRILLIC)),
+        (0.01, 0.05),
+    ),
+    Fault("letters scrambled", "example", ODD_TEXT, texts(_scrambled), (0.01, 0.05)),
+    Fault("ROT13", "example", ODD_TEXT, texts(lambda t, r: codecs.encode(t, "rot13")), (0.01, 0.05)),
+    Fault(
+        "base64",
+        "example",
+        ODD_TEXT,
+        texts(lambda t, r: base64.b64encode(t.encode()).decode()),
+        (0.01, 0.05),
+    ),
+    Fault("HTML", "example", ODD_TEXT, texts(_html), (0.01, 0.05)),
+    Fault("one sentence repeated", "example", ODD_TEXT, texts(lambda t, r: (t[:60] + " ") * 40), (0.01, 0.05)),
+    Fault("very long", "example", ODD_TEXT, texts(lambda t, r: t * 60), (0.01,)),
+    Fault("one word", "example", ODD_TEXT, texts(lambda t, r: t.split()[0]), (0.01, 0.05)),
+    Fault("exact copies", "data set", ("copies_inside_splits",), text_copies(lambda t, r: t), (0.1,)),
+    Fault("near copies: words", "data set", NEAR, text_copies(_few_words_changed), (0.02, 0.1)),
+    Fault("near copies: case", "data set", NEAR, text_copies(lambda t, r: t.upper()), (0.02, 0.1)),
+    Fault("near copies: cut", "data set", NEAR, text_copies(lambda t, r: t[: int(len(t) * 0.9)]), (0.02, 0.1)),
+    Fault(
+        "too few",
+        "data set",
+        ("enough_examples", "expect_table_row_count_to_be_between"),
+        lambda raw, rate, rng: _drop(raw, 0.8, rng),
+        named=False,
+    ),
+    Fault(
+        "half in capitals",
+        "past",
+        ("drift_of_measures", "drift_of_contents"),
+        texts(lambda t, r: t.upper()),
+        (0.5,),
+        named=False,
+    ),
+    Fault(
+        "cut to a third",
+        "past",
+        ("drift_of_measures", "drift_of_contents"),
+        texts(lambda t, r: t[: len(t) // 3]),
+        named=False,
+    ),
+    Fault("half is gone", "past", ("examples_kept",), lambda raw, rate, rng: _drop(raw, 0.5, rng), named=False),
+)
+
+
+def _drop(raw: Path, share: float, rng: np.random.Generator) -> set[str]:
+    passages = read_passages(raw)
+    for name, parts in passages.items():
+        kept = [part for part in parts if rng.random() >= share]
+        (raw / name).write_text("\n\n".join(kept or parts[:1]), encoding="utf-8")
+    return set()
+
+
+def resample(raw: Path, share: float, rng: np.random.Generator) -> None:
+    """Leave a random share of the examples: another clean data set from the same source."""
+    if any(raw.rglob("*.txt")):
+        _drop(raw, 1 - share, rng)
+    else:
+        keep(lambda path, rate: share)(raw, 1.0, rng)
+
+
+FAULTS = {"digits": IMAGE_FAULTS, "verses": TEXT_FAULTS}
