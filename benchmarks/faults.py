@@ -15,6 +15,9 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
+from sluiceway.usecases.text_generation.examples import read
+from sluiceway.usecases.text_generation.params import TextData
+
 Kind = Literal["contract", "example", "data set", "past"]
 Inject = Callable[[Path, float, np.random.Generator], set[str]]
 
@@ -388,7 +391,7 @@ Passages = dict[str, list[str]]
 
 
 def read_passages(raw: Path) -> Passages:
-    """The passages of each file; their numbers are the examples' numbers."""
+    """The passages of each file."""
     files = sorted(path for path in raw.rglob("*.txt"))
     texts = {path.relative_to(raw).as_posix(): path.read_text(encoding="utf-8") for path in files}
     return {name: [part for part in text.split("\n\n") if part.strip()] for name, text in texts.items()}
@@ -400,6 +403,14 @@ def write_passages(raw: Path, passages: Passages) -> None:
         (raw / name).write_bytes("\n\n".join(parts).encode("utf-8", "surrogateescape"))
 
 
+def ids_of(raw: Path, places: set[tuple[str, int]]) -> set[str]:
+    """Ids of passages, by file and number."""
+    by_file: dict[str, list[str]] = {}
+    for example in read(raw, TextData()):
+        by_file.setdefault(example.id.partition("#")[0], []).append(example.id)
+    return {by_file[name][number] for name, number in places}
+
+
 def texts(change: Callable[[str, np.random.Generator], str]) -> Inject:
     """Change each of a random share of the passages in place."""
 
@@ -407,12 +418,12 @@ def texts(change: Callable[[str, np.random.Generator], str]) -> Inject:
         passages = read_passages(raw)
         places = [(name, number) for name, parts in passages.items() for number in range(len(parts))]
         chosen = rng.choice(len(places), max(1, round(rate * len(places))), replace=False)
-        touched = set()
+        touched: set[tuple[str, int]] = set()
         for name, number in (places[at] for at in sorted(chosen)):
             passages[name][number] = change(passages[name][number], rng).replace("\n\n", "\n")
-            touched.add(f"{name}#{number}")
+            touched.add((name, number))
         write_passages(raw, passages)
-        return touched
+        return ids_of(raw, touched)
 
     return inject
 
@@ -426,16 +437,16 @@ def text_copies(change: Callable[[str, np.random.Generator], str]) -> Inject:
         chosen = rng.choice(len(parts), max(1, round(rate * len(parts))), replace=False)
         made = [change(parts[at], rng) for at in chosen]
         write_passages(raw, {"99-more.txt": made})
-        return {f"99-more.txt#{number}" for number in range(len(made))}
+        return ids_of(raw, {("99-more.txt", number) for number in range(len(made))})
 
     return inject
 
 
 SPANISH = (
-    "Todos los seres humanos nacen libres e iguales en dignidad y derechos y, dotados como están de razón y conciencia, "
-    "deben comportarse fraternalmente los unos con los otros.",
-    "Toda persona tiene todos los derechos y libertades proclamados en esta Declaración, sin distinción alguna de raza, "
-    "color, sexo, idioma, religión, opinión política o de cualquier otra índole.",
+    "Todos los seres humanos nacen libres e iguales en dignidad y derechos y, dotados como están de razón y "
+    "conciencia, deben comportarse fraternalmente los unos con los otros.",
+    "Toda persona tiene todos los derechos y libertades proclamados en esta Declaración, sin distinción alguna de "
+    "raza, color, sexo, idioma, religión, opinión política o de cualquier otra índole.",
     "Todo individuo tiene derecho a la vida, a la libertad y a la seguridad de su persona.",
     "Nadie estará sometido a esclavitud ni a servidumbre; la esclavitud y la trata de esclavos están prohibidas en "
     "todas sus formas.",

@@ -133,7 +133,8 @@ def make_project(root: Path, pipelines: dict[str, tuple[str, str, str]], *, samp
         samples: pipelines whose data is fetched.
     """
     shutil.copytree(ROOT / "src", root / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
+    for name in ("dvc.yaml", ".dvcignore", ".gitignore", "data/overrides.jsonl", "data/corrections/README.md"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, root / name)
     entries = "".join(f"  {name}: {{code: src/sluiceway/usecases/{each[0]}}}\n" for name, each in pipelines.items())
     (root / "params.yaml").write_text(f"pipelines:\n{entries}samples: [{', '.join(samples)}]\n", encoding="utf-8")
@@ -153,3 +154,22 @@ def write_verses(folder: Path) -> None:
     """Write real text in blocks: the licence of this project, a block per paragraph."""
     folder.mkdir(parents=True)
     shutil.copy(ROOT / "LICENSE", folder / "licence.txt")
+
+
+def runs_of(project: Project, pipeline: str) -> list[dict[str, str]]:
+    """Return status and tags of a pipeline's runs in MLflow, newest first."""
+    code = (
+        "import json, sys; from pathlib import Path; from sluiceway.tracking.store import client, experiment\n"
+        "root = Path.cwd(); runs = client(root).search_runs([experiment(root, sys.argv[1])])\n"
+        "print(json.dumps([{'status': run.info.status, 'id': run.info.run_id, **run.data.tags} for run in runs]))"
+    )
+    return json.loads(project.run("python", "-c", code, pipeline).stdout.splitlines()[-1])
+
+
+def assert_friendly(done: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
+    assert done.returncode == code, done.stdout
+    assert "Traceback" not in done.stdout
+    assert any(line.startswith("error: ") for line in done.stdout.splitlines())
+    assert "\n  try: " in done.stdout
+    for word in words:
+        assert word in done.stdout

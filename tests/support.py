@@ -6,13 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 import pyarrow as pa
 
+from sluiceway.data.answers import Answers
+from sluiceway.data.learner import cross_fit
+from sluiceway.data.sketches import Sketches
 from sluiceway.data.sources import checksum, load
 from sluiceway.data.splits import assign
-from sluiceway.data.table import Example, SplitName, schema
+from sluiceway.data.table import SPLITS, Example, SplitName, schema
 from sluiceway.gates.verdict import Check, Verdict
-from sluiceway.usecases.base import Loaded, Reader
+from sluiceway.usecases.base import Loaded, Reader, UseCase
 
 
 def table_of(rows: Iterable[Mapping[str, object]], *, quarantine: bool = False) -> pa.Table:
@@ -55,3 +59,30 @@ def reader_of(raw: Path, examples: Iterable[Example], split: object) -> Reader:
         return (example for where, example in rows if where == side)
 
     return read
+
+
+def answers_of(usecase: UseCase, reader: Reader, data: object) -> Answers:
+    """Return what the use case's classical learner says, as ``validate`` asks it."""
+    found = sorted(((each, split) for split in SPLITS for each in reader(split)), key=lambda pair: pair[0].row)
+    examples = [each for each, _ in found]
+    table = pl.DataFrame(
+        {
+            "split": [split for _, split in found],
+            "group": pl.Series([each.example.group for each in examples], dtype=pl.String),
+            "checksum": [checksum(each.payload) for each in examples],
+            "target": pl.Series([each.example.target for each in examples], dtype=pl.String),
+        }
+    )
+    vectors = [usecase.features(each.payload, data) for each in examples] if usecase.features else None
+    sketches = Sketches(np.array([each.row for each in examples]), None if vectors is None else np.stack(vectors), None)
+    contents = {each.row: each.payload for each in examples}
+    answers = cross_fit(
+        sketches,
+        table,
+        usecase.target,
+        estimator=usecase.estimator,
+        surprise=usecase.surprise,
+        load=contents.__getitem__,
+    )
+    assert answers is not None
+    return answers

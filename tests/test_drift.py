@@ -25,7 +25,7 @@ from sluiceway.config import TRACKED, parse
 from sluiceway.data.table import schema
 from sluiceway.usecases import find
 from sluiceway.usecases.base import UseCase
-from support import reader_of
+from support import answers_of, reader_of
 
 DOCS = [
     ROOT / name
@@ -36,6 +36,8 @@ DOCS = [
         "mlflow/README.md",
         "infra/README.md",
         "docs/usecases.md",
+        "docs/data-gate.md",
+        "data/corrections/README.md",
     )
 ]
 PRODUCED = (
@@ -108,8 +110,15 @@ def test_every_sluiceway_command_can_be_typed() -> None:
     for _, *words in commands("sluiceway"):
         if words and words != ["--help"]:
             assert words[0] in known
-            if words[1:]:  # more than a mention
-                known[words[0]].make_context(words[0], words[1:])  # raises for what cannot be parsed
+            make_context(known[words[0]], words)
+
+
+def make_context(command: Any, words: list[str]) -> None:
+    """Parse a call down to its last subcommand; raises for what cannot be parsed. A mere mention is not parsed."""
+    while len(words) > 1 and hasattr(command, "commands"):
+        command, words = command.commands[words[1]], words[1:]
+    if words[1:]:
+        command.make_context(words[0], words[1:])
 
 
 def test_every_dvc_command_can_be_typed() -> None:
@@ -240,7 +249,9 @@ def test_the_use_case_in_the_docs_works(own_usecase: UseCase, tmp_path: Path) ->
         (answer,) = case.serving.answer(model, encoding, rows, {})
         assert answer["prediction"] == pytest.approx(float(model(torch.tensor(features[7:8], dtype=torch.float32))[0]))
     assert answer.keys() == case.serving.outputs.keys()
-    scores = {name: metric.compute(each) for name, each in case.baselines(read_split, params.data, encoding).items()}
+    answers = answers_of(case, read_split, params.data)
+    baselines = case.baselines(read_split, params.data, encoding, answers)
+    scores = {name: metric.compute(each) for name, each in baselines.items()}
     assert metric.better(score, scores["mean"])
     assert metric.better(scores["ridge"], scores["mean"])
 
@@ -312,19 +323,28 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.stderr.strip() == "[]"
 
 
+def every_command(known: dict[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield the words and the command of every command that does something."""
+    for name, command in known.items():
+        if hasattr(command, "commands"):
+            yield from every_command(command.commands, (*above, name))
+        else:
+            yield (*above, name), command
+
+
 def test_every_command_shows_an_example_that_can_be_typed() -> None:
     from typer.main import get_command
 
     from sluiceway.cli import app
 
-    known: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
-    assert len(known) >= 11
-    for name, command in known.items():
+    known = list(every_command(get_command(app).commands))  # type: ignore[attr-defined]
+    assert len(known) >= 15
+    for name, command in known:
         examples = (command.epilog or "").partition(":")[2].split("|")
         for example in examples:
-            program, said, *rest = shlex.split(example)
-            assert (program, said) == ("sluiceway", name)
-            command.make_context(name, rest)
+            program, *said = shlex.split(example)
+            assert (program, *said[: len(name)]) == ("sluiceway", *name)
+            command.make_context(name[-1], said[len(name) :])
 
 
 # What DVC watches.

@@ -1,6 +1,5 @@
 """What happens when something is wrong: each fault gets one clear message, a next step and the right exit code."""
 
-import json
 import shutil
 import signal
 import subprocess
@@ -9,66 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from projects import DIGITS_PARAMS, Project
+from projects import DIGITS_PARAMS, Project, assert_friendly, runs_of
 
 pytestmark = pytest.mark.slow
-
-
-def runs_of(project: Project, pipeline: str) -> list[dict[str, str]]:
-    """Return status and tags of a pipeline's runs in MLflow, newest first."""
-    code = (
-        "import json, sys; from pathlib import Path; from sluiceway.tracking.store import client, experiment\n"
-        "root = Path.cwd(); runs = client(root).search_runs([experiment(root, sys.argv[1])])\n"
-        "print(json.dumps([{'status': run.info.status, 'id': run.info.run_id, **run.data.tags} for run in runs]))"
-    )
-    return json.loads(project.run("python", "-c", code, pipeline).stdout.splitlines()[-1])
-
-
-def assert_friendly(done: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
-    assert done.returncode == code, done.stdout
-    assert "Traceback" not in done.stdout
-    assert any(line.startswith("error: ") for line in done.stdout.splitlines())
-    assert "\n  try: " in done.stdout
-    for word in words:
-        assert word in done.stdout
-
-
-def test_a_closed_data_gate_stops_everything(project: Project) -> None:
-    champion = project.json("reports/digits/registration.json")
-    before = len(runs_of(project, "digits"))
-    for path in sorted((project.root / "data" / "raw" / "digits" / "3").iterdir())[:20]:
-        path.write_bytes(path.read_bytes()[:40])
-    done = project.run("dvc", "repro", "register@digits", check=False)
-    assert done.returncode != 0
-    assert project.ran(done.stdout) == ["validate@digits", "gate@digits"]
-    assert (
-        "the data gate is closed: 20 of 400 examples (5.00%) are quarantined (20 unreadable); 1.00% may be"
-        in done.stdout
-    )
-    assert "reports/digits/data/index.html" in done.stdout
-    assert "Traceback" not in done.stdout
-    assert "CLOSED" in (project.root / "reports/digits/data/index.html").read_text(encoding="utf-8").upper()
-    runs = runs_of(project, "digits")
-    assert len(runs) == before + 1
-    assert runs[0]["status"] == "FAILED"
-    assert runs[0]["sluiceway.verdict.data"] == "closed"
-    assert project.json("models/digits/run.json")["run_id"] == champion["run_id"]
-    code = (
-        "from pathlib import Path; from sluiceway.tracking import registry\n"
-        "found = registry.champion(Path.cwd(), 'digits'); print('version', found.number, found.run_id)"
-    )
-    assert f"version {champion['version']} {champion['run_id']}" in project.run("python", "-c", code).stdout
-
-
-def test_mended_data_runs_through(project: Project) -> None:
-    raw = project.root / "data" / "raw" / "digits"
-    shutil.copytree(raw, project.root / "kept")
-    for path in (raw / "3").iterdir():
-        path.write_bytes(b"no image")
-    assert project.run("dvc", "repro", "gate@digits", check=False).returncode
-    shutil.rmtree(raw)
-    shutil.copytree(project.root / "kept", raw)
-    assert "Traceback" not in project.repro("register@digits")
 
 
 def test_all_faults_of_params_are_told_at_once(project: Project) -> None:

@@ -22,7 +22,7 @@ from sluiceway.usecases.text_generation.params import GPTParams, TextData, TextE
 from sluiceway.usecases.text_generation.sampling import generate
 from sluiceway.usecases.text_generation.scoring import bits_per_byte, predict, show, word_perplexity
 from sluiceway.usecases.text_generation.tokens import END, token_sizes, tokenizer_of
-from support import loaded, reader_of
+from support import answers_of, loaded, reader_of
 
 SONG = "Row, row, row your boat, gently down the stream.\nMerrily, merrily, merrily: life is but a dream. Ä ß 水 🙂\n"
 CONTEXT = 8
@@ -92,12 +92,22 @@ def test_passages_lie_in_order_and_nothing_but_space_is_left_out(text, passage, 
     assert not content[position:].strip()
 
 
-def test_ids_are_files_and_numbers(tmp_path):
+def test_ids_are_files_and_contents(tmp_path):
+    one = tmp_path / "one.txt"
+    one.write_text("first\n\nsecond\n\nfirst")
+    before = [example.id for example in read(tmp_path, TextData())]
+    assert before[2] == f"{before[0]}-2"
+    one.write_text("new\n\nfirst\n\nsecond\n\nfirst")
+    assert [example.id for example in read(tmp_path, TextData())][1:] == before
+
+
+def test_passages_are_listed_file_by_file(tmp_path):
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "two.txt").write_text("one\n\ntwo\n\n\n\nthree")
     (tmp_path / "a.md").write_text("alone")
     found = list(read(tmp_path, TextData()))
-    assert [example.id for example in found] == ["a.md#0", "b/two.txt#0", "b/two.txt#1", "b/two.txt#2"]
+    assert [example.id.partition("#")[0] for example in found] == ["a.md", *3 * ["b/two.txt"]]
+    assert len({example.id for example in found}) == 4
     assert [load(tmp_path, example.source) for example in found] == [b"alone", b"one", b"two", b"three"]
 
 
@@ -312,9 +322,9 @@ def test_baselines_stand_on_the_models_scale(tmp_path):
         body = "\n\n".join(f"{SONG} {number} {passage}" for passage in range(3))
         (tmp_path / f"{number:02d}.txt").write_text(body, encoding="utf-8")
     reader = reader_of(tmp_path, read(tmp_path, TextData()), Split(test=0.3))
-    found = baselines(reader, TextData(), {})
+    found = baselines(reader, TextData(), {}, answers_of(USECASE, reader, TextData()))
     test = list(reader("test"))
-    assert list(found) == ["byte frequencies", "5-gram", "xz -9"]
+    assert list(found) == ["byte frequencies", "xz -9", "5-gram"]
     for outcomes in found.values():
         assert outcomes["bytes"].sum() == sum(len(each.payload) for each in test)
         assert outcomes["words"].sum() == sum(each.payload.count(b" ") + each.payload.count(b"\n") for each in test)

@@ -4,13 +4,14 @@ Shapes: T = context.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sluiceway.data.sources import byte_range, files_below, split_folders
+from sluiceway.data.sources import byte_range, checksum, files_below, split_folders
 from sluiceway.data.table import BadExample, Example, Measures, SplitName
 from sluiceway.errors import DataError, UnknownLayout
 from sluiceway.usecases.base import Encoding, Item, Loaded
@@ -21,6 +22,9 @@ SUFFIXES = frozenset({".txt", ".text", ".md"})
 _LAYOUT = "plain text files, UTF-8: data/raw/<pipeline>/<document>.txt"
 _SHORT, _CONSTANT = 8, 2
 """A text of more characters than the first, of which at most so many differ, says nothing."""
+_MARK = 10
+"""Hexadecimal digits of a content's checksum in an id. Among a million passages two may share them: then the second
+has a number."""
 _SEPARATORS = {"block": re.compile(rb"(?:[ \t\r]*\n){2,}"), "line": re.compile(rb"\n")}
 
 
@@ -28,7 +32,10 @@ _SEPARATORS = {"block": re.compile(rb"(?:[ \t\r]*\n){2,}"), "line": re.compile(r
 
 
 def read(raw: Path, data: TextData) -> Iterator[Example]:
-    """List the passages of all text files. The id is file and number: ``01-genesis.txt#3``."""
+    """List the passages of all text files. The id is file and content: ``01-genesis.txt#5d41402abc``.
+
+    By its content a passage keeps its id when others are put in before it; a repeated one has a number behind it.
+    """
     files = files_below(raw, SUFFIXES)
     if not files:
         other = next(path.name for path in raw.rglob("*") if path.is_file())
@@ -38,8 +45,12 @@ def read(raw: Path, data: TextData) -> Iterator[Example]:
         name = path.relative_to(raw).as_posix()
         split = sides.get(path.relative_to(raw).parts[0])
         content = path.read_bytes()
-        for number, (start, end) in enumerate(_passages(content, data.passage)):
-            yield Example(id=f"{name}#{number}", source=byte_range(name, start, end), split=split)
+        seen: Counter[str] = Counter()
+        for start, end in _passages(content, data.passage):
+            mark = checksum(content[start:end])[:_MARK]
+            seen[mark] += 1
+            number = f"-{seen[mark]}" if seen[mark] > 1 else ""
+            yield Example(id=f"{name}#{mark}{number}", source=byte_range(name, start, end), split=split)
 
 
 def _passages(content: bytes, unit: str) -> Iterator[tuple[int, int]]:

@@ -1,0 +1,140 @@
+"""The data gate stops a pipeline for real, in every pipeline; a person may let data through, on the record."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from projects import Project, assert_friendly, runs_of
+
+pytestmark = pytest.mark.slow
+
+
+def truncate_images(raw: Path) -> None:
+    for path in sorted((raw / "3").iterdir())[:20]:
+        path.write_bytes(path.read_bytes()[:40])
+
+
+def flip_labels(raw: Path) -> None:
+    for path in sorted((raw / "3").iterdir())[:12] + sorted((raw / "8").iterdir())[:12]:
+        other = "0" if path.parent.name == "3" else "1"
+        path.rename(raw / other / f"{path.stem}-moved.png")
+
+
+def spoil_encoding(raw: Path) -> None:
+    path = next(raw.glob("*.txt"))
+    blocks = path.read_bytes().split(b"\n\n")
+    spoilt = [b"\xff\xfe" + block if number % 8 == 0 else block for number, block in enumerate(blocks)]
+    path.write_bytes(b"\n\n".join(spoilt))
+
+
+FAULTS: dict[str, tuple[str, Callable[[Path], None], str]] = {
+    "truncated images": ("digits", truncate_images, "20 of 400 examples (5.00%) are quarantined (20 unreadable)"),
+    "flipped labels": ("digits", flip_labels, "look wrong"),
+    "spoilt encoding": ("verses", spoil_encoding, "are quarantined"),
+}
+
+
+def versions(project: Project, pipeline: str) -> str:
+    """All versions and who is champion, as the registry has it."""
+    code = (
+        "import sys; from pathlib import Path; from sluiceway.tracking.store import client\n"
+        "registry = client(Path.cwd())\n"
+        "found = registry.search_model_versions(f\"name = '{sys.argv[1]}'\")\n"
+        "champion = registry.get_model_version_by_alias(sys.argv[1], 'champion')\n"
+        "print(sorted(int(each.version) for each in found), 'champion', champion.version, champion.run_id)"
+    )
+    return project.run("python", "-c", code, pipeline).stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_bad_data_stops_here_and_mended_data_runs_through(project: Project, fault: str) -> None:
+    name, spoil, reason = FAULTS[fault]
+    raw, before = project.root / "data" / "raw" / name, versions(project, name)
+    runs = len(runs_of(project, name))
+    model = project.json(f"models/{name}/run.json")
+    shutil.copytree(raw, project.root / "kept")
+    spoil(raw)
+
+    done = project.run("dvc", "repro", f"register@{name}", check=False)
+    assert done.returncode != 0
+    assert project.ran(done.stdout) == [f"validate@{name}", f"gate@{name}"]
+    assert "the data gate is closed: " in done.stdout
+    assert reason in done.stdout
+    assert f"reports/{name}/data/index.html" in done.stdout
+    assert "Traceback" not in done.stdout
+    page = (project.root / f"reports/{name}/data/index.html").read_text(encoding="utf-8")
+    assert "Closed: nothing is trained on this data" in page
+    assert reason in page
+    assert project.json(f"models/{name}/run.json") == model
+    assert versions(project, name) == before
+    refused = runs_of(project, name)
+    assert len(refused) == runs + 1
+    assert refused[0]["status"] == "FAILED"
+    assert refused[0]["sluiceway.verdict.data"] == "closed"
+
+    shutil.rmtree(raw)
+    (project.root / "kept").rename(raw)
+    assert "Traceback" not in project.repro(f"register@{name}")
+    assert versions(project, name) == before  # the very data of before: nothing had to be trained again
+
+
+def test_an_override_is_on_the_record_and_holds_for_this_data_only(project: Project) -> None:
+    raw = project.root / "data" / "raw" / "digits"
+    nothing = project.run("sluiceway", "gate", "digits", "--override", "why not", check=False)
+    assert_friendly(nothing, 2, "there is nothing to override")
+    truncate_images(raw)
+    assert project.run("dvc", "repro", "register@digits", check=False).returncode
+    assert_friendly(project.run("sluiceway", "gate", "digits", "--override", " ", check=False), 2, "needs a reason")
+    project.run("git", "config", "user.name", "Ada")
+    project.run("git", "config", "user.email", "ada@example.org")
+    said = project.run("sluiceway", "gate", "digits", "--override", "the scanner broke; known, and few").stdout
+    assert "overridden by Ada <ada@example.org>: quarantined_share" in said
+    assert "data/overrides.jsonl" in project.run("git", "status", "--porcelain").stdout
+    entry = json.loads((project.root / "data/overrides.jsonl").read_text(encoding="utf-8"))
+    assert entry["why"] == "the scanner broke; known, and few"
+    assert entry["checks"] == ["quarantined_share"]
+
+    said = project.repro("register@digits")
+    assert "data gate overridden" in said
+    code = (
+        "import json; from pathlib import Path; from sluiceway.tracking.store import client\n"
+        "registry = client(Path.cwd()); found = registry.search_model_versions(\"name = 'digits'\")\n"
+        "print(json.dumps(max(found, key=lambda each: int(each.version)).tags))"
+    )
+    tags = json.loads(project.run("python", "-c", code).stdout.splitlines()[-1])
+    assert tags["sluiceway.verdict.data"] == "overridden"
+    assert tags["sluiceway.override.data.who"] == "Ada <ada@example.org>"
+    assert tags["sluiceway.override.data.why"] == "the scanner broke; known, and few"
+    assert tags["sluiceway.override.data.checks"] == "quarantined_share"
+    assert re.match(r"\d{4}-\d\d-\d\dT", tags["sluiceway.override.data.when"])
+
+    path = sorted((raw / "5").iterdir())[0]
+    path.write_bytes(path.read_bytes()[:40])
+    done = project.run("dvc", "repro", "gate@digits", check=False)
+    assert done.returncode != 0
+    assert "the data gate is closed" in done.stdout
+
+
+def test_corrected_labels_are_used_and_raw_data_stays(project: Project) -> None:
+    raw = project.root / "data" / "raw" / "digits"
+    moved = sorted((raw / "3").iterdir())[:6]
+    names = [path.rename(raw / "0" / f"{path.stem}-moved.png").relative_to(raw).as_posix() for path in moved]
+    project.run("dvc", "repro", "gate@digits", check=False)
+    assert "labels to look at" in project.run("sluiceway", "labels", "review", "digits").stdout
+    review = project.root / "data" / "corrections" / "digits.review.csv"
+    lines = review.read_text(encoding="utf-8").splitlines()
+    found = [line for line in lines if line.split(",")[0] in names]
+    assert len(found) >= 5
+    decided = [f"{line}3" if line in found else line for line in lines]
+    review.write_text("\n".join(decided) + "\n", encoding="utf-8")
+    assert f"{len(found)} corrected" in project.run("sluiceway", "labels", "apply", "digits").stdout
+    project.run("dvc", "repro", "validate@digits")
+    table = pq.read_table(project.root / "data/validated/digits/examples.parquet").to_pylist()
+    targets = {row["id"]: row["target"] for row in table}
+    assert {targets[line.split(",")[0]] for line in found} == {"3"}
+    assert all((raw / name).exists() for name in names)
