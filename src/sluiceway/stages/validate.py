@@ -17,13 +17,13 @@ import numpy as np
 from sluiceway.checks.base import Finding, Material, Offender, finding
 from sluiceway.checks.catalogue import CATALOGUE, check_severities, examine
 from sluiceway.data.answers import Answers
+from sluiceway.data.contract.suites import names_of
 from sluiceway.data.corrections import read_corrections
-from sluiceway.data.engines import Mapper, all_cores
-from sluiceway.data.learner import cross_fit
-from sluiceway.data.measuring import Measured, measure_all
+from sluiceway.data.learning.learner import cross_fit
+from sluiceway.data.measuring.engines import Mapper, all_cores
+from sluiceway.data.measuring.measure_all import Measured, measure_all
 from sluiceway.data.offenders import write_offenders
 from sluiceway.data.sketches import Sketches
-from sluiceway.data.suites import names_of
 from sluiceway.data.table import schema
 from sluiceway.gates import data as data_gate
 from sluiceway.gates.verdict import Severity, Verdict
@@ -36,7 +36,7 @@ from sluiceway.stages.reference import reference_of
 from sluiceway.usecases.pipeline import Pipeline
 
 if TYPE_CHECKING:
-    from sluiceway.data.expectations import ExpectationResult
+    from sluiceway.data.contract.expectations import ExpectationResult
 
 
 def validate(pipeline: Pipeline) -> None:
@@ -46,7 +46,7 @@ def validate(pipeline: Pipeline) -> None:
         NoRawData, UnknownLayout: there is nothing that could be read.
         ConfigError: the expectations, the corrections or the severities cannot be used.
     """
-    from sluiceway.data.expectations import read_suite, run_suite
+    from sluiceway.data.contract.expectations import read_suite, run_suite
 
     usecase, folder, reports = pipeline.usecase, pipeline.validated, pipeline.reports / "data"
     with stage("validate", pipeline) as clock:
