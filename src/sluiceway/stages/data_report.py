@@ -3,13 +3,12 @@
 Contents are read for shown examples only, and the page keeps within bounds whatever is wrong with the data.
 """
 
-import json
 import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sluiceway.checks.base import Finding, Material, Offender, Reference
 from sluiceway.checks.catalogue import OF_LABELS
@@ -48,14 +47,12 @@ _SET_ASIDE = "quarantined_share"
 """The check whose offenders are shown by reason."""
 
 
-def write_data_report(pipeline: Pipeline, verdict: Verdict, findings: Sequence[Finding], material: Material) -> None:
-    """Write the profile, and the page for people."""
-    from sluiceway.data.profile import profile
+def write_data_report(
+    pipeline: Pipeline, verdict: Verdict, findings: Sequence[Finding], material: Material, profile: Mapping[str, Any]
+) -> None:
+    """Write the page for people."""
     from sluiceway.evaluation.data_page import DataReport, data_page
 
-    facts = profile(material.scan(), material.measures, material.target)
-    text = json.dumps(facts, indent=1, sort_keys=True)
-    (pipeline.validated / "profile.json").write_text(text + "\n", encoding="utf-8")
     showcase = Showcase(pipeline, material)
     # In this order: what comes late may find no room.
     failed = _specimens(showcase, verdict, findings, passed=False)
@@ -63,7 +60,7 @@ def write_data_report(pipeline: Pipeline, verdict: Verdict, findings: Sequence[F
     noted = _specimens(showcase, verdict, findings, passed=True)
     report = DataReport(
         verdict=verdict,
-        profile=facts,
+        profile=profile,
         specimens=failed | noted,
         quarantine=quarantine,
         past=_past(material, material.reference, verdict) if material.reference else None,

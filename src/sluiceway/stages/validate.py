@@ -5,12 +5,13 @@ and a report must outlive a refusal. The stage ``gate`` acts on the verdict.
 """
 
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -65,7 +66,8 @@ def validate(pipeline: Pipeline) -> None:
             verdict.write(folder / "verdict.json")
             write_offenders({each.check.name: each.offenders for each in findings}, folder / "offenders.parquet")
         with clock("reports"):
-            write_data_report(pipeline, verdict, findings, material)
+            profile = _write_profile(material, folder / "profile.json")
+            write_data_report(pipeline, verdict, findings, material, profile)
         _mention_corrections(pipeline, measured)
         done("validate", pipeline, clock, _summary(measured, verdict, reports.relative_to(pipeline.root)))
 
@@ -153,6 +155,14 @@ def _judge(pipeline: Pipeline, measured: Measured, findings: Sequence[Finding]) 
         pipeline=pipeline.name,
         subject=_digest(pipeline.validated / "examples.parquet"),
     )
+
+
+def _write_profile(material: Material, path: Path) -> dict[str, Any]:
+    from sluiceway.data.profile import profile
+
+    facts = profile(material.scan(), material.measures, material.target)
+    path.write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    return facts
 
 
 def _mention_corrections(pipeline: Pipeline, measured: Measured) -> None:
