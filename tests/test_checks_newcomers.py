@@ -107,7 +107,7 @@ def told(seed, old, fresh, of=1, level=0.0, **change):
 
 
 CLEAN = {
-    "each by itself": (120, 60, 1, 0.0),
+    "each by itself": (90, 60, 1, 0.0),
     "groups": (40, 20, 5, 1.0),
     "faint groups": (40, 20, 5, 0.3),
     "few new ones": (30, 6, 10, 1.0),

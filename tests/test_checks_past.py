@@ -96,7 +96,7 @@ def test_the_same_ones_are_named_each_time(tmp_path):
     """Joins of many rows come in any order unless they are told not to."""
     count = 300_000
     old = registered(version(tmp_path, *rows(count), name="before"))
-    ids, contents, targets = (column[count // 2 :] for column in rows(count))
+    ids, contents, _ = (column[count // 2 :] for column in rows(count))
     now = version(tmp_path, ids, contents, ["z"] * len(ids), reference=old)
     results = found(examples_as_before, now)
     assert [each.id for each in results[KEPT].offenders] == [f"e{at}" for at in range(MOST_OFFENDERS)]

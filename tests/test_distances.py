@@ -38,7 +38,9 @@ def test_kolmogorov_smirnov_is_that_of_scipy(rng, first, second, shift):
     expected = ks_2samp(one, other, method="asymp")
     distance, probability = kolmogorov_smirnov(*evenly(one, other))
     assert distance == pytest.approx(expected.statistic)
-    assert np.log10(max(probability, 1e-12)) == pytest.approx(np.log10(max(expected.pvalue, 1e-12)), abs=0.3)
+    # Of many examples; of fewer, scipy's own is the sharper one.
+    assert np.log10(max(probability, 1e-12)) == pytest.approx(np.log10(max(expected.pvalue, 1e-12)), rel=0.1, abs=0.2)
+    assert probability >= 0.9 * expected.pvalue
 
 
 def test_ties_and_missing_values_count(rng):
@@ -145,7 +147,7 @@ def test_shares_shift_by_chance_no_more_often_than_they_say(first, second, value
                 float(first),
                 float(second),
             )[1].min()
-            for _ in range(400)
+            for _ in range(300)
         ]
     )
     assert (found < 0.05).mean() <= 0.06

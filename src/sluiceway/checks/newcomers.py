@@ -160,19 +160,21 @@ def tell(features: Vector, new: Marks, clusters: Ints, weights: Floats) -> Told 
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedGroupKFold
+    from threadpoolctl import threadpool_limits
 
-    inputs = _components(features)
     balanced = weights.copy()
     for side in (new, ~new):
         balanced[side] *= len(new) / (2 * weights[side].sum())
     scores = np.full(len(new), np.nan)
     folds = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=0)
-    for known, asked in folds.split(inputs, new, clusters):
-        if len(np.unique(new[known])) < 2:
-            return None
-        classifier = LogisticRegression(C=_PENALTY, max_iter=1_000)
-        classifier.fit(inputs[known], new[known], sample_weight=balanced[known])
-        scores[asked] = classifier.decision_function(inputs[asked])
+    with threadpool_limits(1):  # the same sums on any number of cores
+        inputs = _components(features)
+        for known, asked in folds.split(inputs, new, clusters):
+            if len(np.unique(new[known])) < 2:
+                return None
+            classifier = LogisticRegression(C=_PENALTY, max_iter=1_000)
+            classifier.fit(inputs[known], new[known], sample_weight=balanced[known])
+            scores[asked] = classifier.decision_function(inputs[asked])
     effect, error = clustered_separation(scores, new, clusters, weights)
     return Told(effect, _SHARED * error, scores)
 

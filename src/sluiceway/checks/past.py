@@ -142,8 +142,6 @@ def _same_targets(material: Material, reference: Reference, known: "pl.DataFrame
 
 def _named(material: Material, rows: "pl.Series") -> list[tuple[str, str | None]]:
     """Return ids and targets of the first of some rows."""
-    import polars as pl
-
     wanted = rows.head(MOST_OFFENDERS).to_frame().lazy()
     table = material.scan().with_row_index("row").select("row", "id", "target")
     return (
