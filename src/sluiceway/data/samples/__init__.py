@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sluiceway.data.samples import digits, verses
+from sluiceway.data.samples import digits, tones, verses
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,5 +19,8 @@ class Sample:
 
 SAMPLES = {
     "digits": Sample("5,000 handwritten digits of MNIST, 28 x 28, grey; CC-BY 3.0", digits.lay_out),
+    "tones": Sample(
+        "1,187 Mandarin syllables in four tones by one speaker, 44.1 kHz; GPL-3 or LGPL-3; needs apt-get", tones.lay_out
+    ),
     "verses": Sample("the King James Bible, 4.2 million characters in 66 books; public domain", verses.lay_out),
 }
