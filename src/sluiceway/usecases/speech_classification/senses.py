@@ -29,6 +29,8 @@ _LOUD = 30.0
 """Decibels below the loudest frame at which a sound begins and ends."""
 _FRAMES = 32
 """Moments of a fingerprint."""
+_REACH = 2.0
+"""Deviations before and after the middle that a fingerprint shows: an even sound ends at 1.7."""
 _FLOOR = 45.0
 """Decibels of a spectrogram below which a fingerprint sees nothing: noise, and what coding leaves."""
 _SMALL = 24_000
@@ -78,15 +80,20 @@ def _along(values: npt.NDArray[np.floating], points: int) -> npt.NDArray[np.floa
 
 
 def fingerprint(payload: bytes, data: SpeechData) -> Floats:
-    """The spectrogram without gain, silence around it, and what is faint: [1024], of mean 0 and length 1.
+    """The spectrogram without gain, place in time, and what is faint: [1024], of mean 0 and length 1.
 
-    Windows are long enough to tell harmonics apart: by the pitch two syllables of one voice differ.
+    Windows are long enough to tell harmonics apart: by the pitch two syllables of one voice differ. What is heard is
+    moved into the middle and brought to one length, by its moments: a sound that was cut or moved keeps its
+    fingerprint.
     """
     decibels = spectrogram(open_sound(payload).mono(RATE), _PRINT)
-    level = decibels.max(0)
-    heard = np.flatnonzero(level > level.max() - _LOUD)
-    seen = np.maximum(decibels[:, heard[0] : heard[-1] + 1] - _FLOOR, 0)
-    vector = np.stack([_along(band, _FRAMES) for band in seen]).reshape(-1)
+    seen = np.maximum(decibels - _FLOOR, 0)  # [M, T]
+    along = np.arange(seen.shape[1])
+    weight = seen.sum(0) / seen.sum()
+    middle = float(weight @ along)
+    spread = max(1.0, float(np.sqrt(weight @ (along - middle) ** 2)))
+    places = middle + _REACH * spread * np.linspace(-1, 1, _FRAMES)
+    vector = np.stack([np.interp(places, along, band, left=0, right=0) for band in seen]).reshape(-1)
     vector = vector - vector.mean()
     return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-6), np.float32)
 

@@ -48,6 +48,19 @@ class Sound:
         return resampled(self.samples.mean(1), self.rate, rate)
 
 
+class _Memory(io.BytesIO):
+    """A file in memory that stays where it is when a broken header sends it before its beginning.
+
+    An exception would be lost in libsndfile, with a warning on the terminal.
+    """
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        try:
+            return super().seek(offset, whence)
+        except ValueError:
+            return self.tell()
+
+
 def open_sound(payload: bytes) -> Sound:
     """Decode a sound file.
 
@@ -59,7 +72,7 @@ def open_sound(payload: bytes) -> Sound:
     if reason := lacking(payload):
         raise BadExample(*reason)
     try:
-        with soundfile.SoundFile(io.BytesIO(payload)) as file:
+        with soundfile.SoundFile(_Memory(payload)) as file:
             samples = file.read(dtype="float32", always_2d=True)
             rate, kind, announced = file.samplerate, f"{file.format}/{file.subtype}", file.frames
     except (soundfile.SoundFileError, RuntimeError, ValueError, TypeError) as error:
