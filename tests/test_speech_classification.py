@@ -15,7 +15,6 @@ from scipy.signal import resample
 from torch.nn.functional import cross_entropy
 
 from sluiceway.config import Split
-from sluiceway.data.near_copies import alike_vectors
 from sluiceway.data.outcomes import accuracy
 from sluiceway.data.samples import fetch, tones
 from sluiceway.data.table import BadExample, Example
@@ -379,8 +378,11 @@ def test_near_copies_are_close_and_others_are_not():
     payloads = [sound_bytes(wave, 16_000) for wave in [*waves, *copied.values()]]
     payloads.append(sound_bytes(waves[3], 16_000, "OGG", "VORBIS"))
     vectors = np.stack([fingerprint(payload, DATA) for payload in payloads])
-    found = alike_vectors(vectors, np.arange(len(vectors)))
-    assert set(zip(found.one.tolist(), found.other.tolist(), strict=True)) == {(k, 60 + k) for k in range(4)}
+    gaps = np.linalg.norm(vectors[:, None] - vectors[None], axis=2)
+    np.fill_diagonal(gaps, np.inf)
+    for original in range(4):
+        others = np.delete(gaps[original, :60], original)
+        assert gaps[original, 60 + original] < 0.5 * others.min()
 
 
 def test_a_picture_has_a_player_when_it_is_small():
@@ -533,10 +535,9 @@ def test_a_network_learns_glides_and_answers_each_alone(params):
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.005)
     model.train()
-    for step in range(60):
-        dice = torch.rand(36, USECASE.draws, generator=torch.Generator().manual_seed(step))
+    for _ in range(50):
         optimizer.zero_grad()
-        losses(model, augment(batch, dice, SpeechObjective()), STILL)["loss"].mean().backward()
+        losses(model, batch, STILL)["loss"].mean().backward()
         optimizer.step()
     assert [name for name, parameter in model.named_parameters() if torch.equal(parameter, before[name])] == []
     with torch.no_grad():
