@@ -27,6 +27,7 @@ from ruamel.yaml import YAML
 sys.path.insert(0, str(Path(__file__).parent))
 from faults import FAULTS, Fault, resample
 from sluiceway.gates.verdict import Verdict
+from sluiceway.stages.reference import keep_as_reference
 from sluiceway.stages.validate import validate
 from sluiceway.usecases.pipeline import Pipeline
 
