@@ -770,6 +770,7 @@ INTERACTION_FAULTS = (
         OTHER_FILM,
         interactions(at_field(1, lambda text, rng: str(int(text) + 5000)), bad=False),
         (0.01, 0.05),
+        named=False,  # an expectation names a few only
     ),
     Fault("bots, every ten seconds", "data set", ODD_USER, of_users(bots(0.0)), (0.01, 0.05)),
     Fault("bots, about every ten seconds", "data set", ODD_USER, of_users(bots(2.0)), (0.01, 0.05)),
@@ -814,8 +815,8 @@ INTERACTION_FAULTS = (
     ),
     Fault(
         "ratings of ten",
-        "past",
-        ("impossible_rating", "drift_of_measures", "ids_mean_the_same", *ASIDE),
+        "contract",
+        ("impossible_rating", *ASIDE),
         interactions(at_field(2, lambda text, rng: str(2 * int(text))), bad=False),
         named=False,
     ),

@@ -134,6 +134,19 @@ def test_a_user_under_another_name_is_a_copy(shift, material):
     assert not found.check.passed
 
 
+def test_what_has_no_target_is_no_part_of_the_order(material):
+    rows = people(np.random.default_rng(0))
+    rows += [{**row, "group": "again"} for row in rows if row["group"] == "u7"]
+    rows = [
+        {**row, "target": None if row["group"] == "again" and row["at"] % 20 == 0 else row["target"]} for row in rows
+    ]
+    (found,) = copied_groups(material(rows))
+    assert named(found, rows) == {"again"}
+    assert "9" in found.offenders[0].detail  # not all follow each other any more
+    rows = [{**row, "target": None} for row in rows]
+    assert list(copied_groups(material(rows))) == []
+
+
 def test_classes_are_the_same_in_a_row_by_nature(material):
     rows = people(np.random.default_rng(0))
     assert list(copied_groups(replace(material(rows), target="class"))) == []

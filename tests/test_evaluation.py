@@ -337,9 +337,13 @@ def test_small_slices_and_unsliceable_columns_are_left_out():
     table = example_table()
     outcomes = dark_errors(table)
     assert all(part.count >= 150 for part in slices(outcomes, table, ACCURACY, 100, seed=0, smallest=150))
-    prose = table.drop_columns("target").append_column("target", pa.array([f"a long text {number}" for number in range(600)]))
+    prose = table.drop_columns("target").append_column(
+        "target", pa.array([f"a long text {number}" for number in range(600)])
+    )
     assert not any(part.column == "target" for part in slices(outcomes, prose, ACCURACY, 100, seed=0, smallest=1))
-    angles = table.drop_columns("target").append_column("target", pa.array([str(number / 600) for number in range(600)]))
+    angles = table.drop_columns("target").append_column(
+        "target", pa.array([str(number / 600) for number in range(600)])
+    )
     steering = [part for part in slices(outcomes, angles, ACCURACY, 100, seed=0) if part.column == "target"]
     assert [part.count for part in steering] == [150] * 4
     users = table.drop_columns("group").append_column("group", pa.array([str(number) for number in range(600)]))

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from sluiceway.config import Split
 from sluiceway.data.answers import Answers
 from sluiceway.data.sources import load
+from sluiceway.data.splits import Sides
 from sluiceway.data.table import SPLITS, BadExample, Example
 from sluiceway.errors import DataError, NoRawData, UnknownLayout
 from sluiceway.models.sasrec import SASRec
@@ -291,6 +293,21 @@ def test_every_training_choice_but_the_first_is_foretold_once(rows, tmp_path_fac
         assert all(
             f"{rows[item.row][0]}/{names[n]}" not in held for n in (*item.arrays["history"], *item.arrays["next"]) if n
         )
+
+
+def test_many_choices_of_a_user_may_be_held_out(tmp_path):
+    rows = [("1", "abcabd"[at] + str(at // 3), 3, at) for at in range(6)] + [("2", item, 3, 0) for item in ("a1", "b1")]
+    split = Split(validation=0.0, test_from="3")
+    found = []
+    for row, example in enumerate(read(write(tmp_path, rows), InteractionData(earliest=None, split=split))):
+        side = Sides(split).of(example.group, example.time)
+        found.append(Loaded(replace(example, split=side), load(tmp_path, example.source), row))
+    encoding = fit([each for each in found if each.example.split == "train"], SequenceEncoding(context=CONTEXT))
+    items = list(encode(found, encoding, "test"))
+    assert [item.row for item in items] == [3, 4, 5]
+    seen = [[encoding["items"][number - 1] for number in item.arrays["seen"] if number] for item in items]
+    assert seen == [["a0", "b0", "c0"], ["a0", "b0", "c0", "a1"], ["a0", "b0", "c0", "a1", "b1"]]
+    assert [bool(item.arrays["next"].any()) for item in items] == [True, True, False]  # nobody chose d1 in training
 
 
 def test_a_split_is_encoded_with_the_sides_before_it():

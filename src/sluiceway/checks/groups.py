@@ -73,10 +73,8 @@ def _rhythm(table: "pl.LazyFrame") -> Iterator[_Odd]:
     import polars as pl
 
     step = pl.col("time").diff().over("group").alias("step")
-    steps = (
-        table.filter(pl.col("time").is_not_null()).select("group", "time").sort("group", "time").select("group", step)
-    )
-    steps = steps.filter(pl.col("step") > 0)
+    times = table.filter(pl.col("time").is_not_null()).select("group", "time").sort("group", "time")
+    steps = times.select("group", step).filter(pl.col("step") > 0)
     median = pl.col("step").median().over("group")
     even = steps.select("group", even=(pl.col("step") - median).abs() <= _EVEN * median)
     counts = even.group_by("group").agg(same=pl.col("even").sum(), of=pl.len()).collect(engine="streaming")
@@ -120,15 +118,11 @@ def copied_groups(material: Material) -> Iterator[Finding]:
 
     if material.target != "text":
         return  # of few classes, many have the same in a row
-    known = (
-        material.scan().with_row_index("row").filter(pl.all_horizontal(pl.col("group", "time", "target").is_not_null()))
-    )
-    ordered = known.select("row", pl.col("group").hash(), "time", pl.col("target").hash()).sort(
-        "group", "time", "target"
-    )
-    following = pl.col("target").shift(-1).over("group")
-    pairs = ordered.select("group", "row", pair=pl.struct("target", following.alias("next")).hash())
-    lists = pairs.group_by("group").agg(first=pl.col("row").min(), pairs=pl.col("pair").head(pl.len() - 1))
+    rows = material.scan().with_row_index("row").select("row", "group", "time", "target").drop_nulls()
+    known = rows.with_columns(pl.col("group").hash(), pl.col("target").hash()).sort("group", "time", "target")
+    after = known.with_columns(after=pl.col("target").shift(-1).over("group")).drop_nulls()
+    pairs = after.select("group", "row", pair=pl.struct("target", "after").hash())
+    lists = pairs.group_by("group").agg(first=pl.col("row").min(), pairs=pl.col("pair"))
     groups = lists.filter(pl.col("pairs").list.len() >= _TARGETS).sort("first").collect(engine="streaming")
     if groups.height < _LEAST_GROUPS:
         return
