@@ -23,8 +23,8 @@ import polars as pl
 import pyarrow as pa
 
 from sluiceway.config import DataGateParams
-from sluiceway.data import expectations
-from sluiceway.data.engines import cores
+from sluiceway.data.contract import expectations
+from sluiceway.data.measuring.engines import cores
 from sluiceway.data.sketches import Sketches
 from sluiceway.data.table import ROW_GROUP, MeasureKind, TableWriter, schema
 

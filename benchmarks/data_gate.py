@@ -16,7 +16,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -129,12 +129,7 @@ def trial(bench: Bench, fault: Fault, rate: float, seed: int, keep: Path | None)
     aside = sum(len(found[reason] & touched) for reason in quarantine) >= 0.8 * len(touched) if touched else False
     closed = any(check.closes and check.name in fault.reasons for check in verdict.checks)
     if keep:
-        folder = keep / f"{bench.name}-{fault.name}-{rate:g}".replace(" ", "_").replace("/", "-")
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in ("examples.parquet", "sketches.parquet", "answers.parquet"):
-            shutil.copyfile(pipeline.validated / name, folder / name)
-        truth = {"fault": fault.name, "pipeline": bench.name, "rate": rate, "touched": sorted(touched)}
-        (folder / "truth.json").write_text(json.dumps(truth), encoding="utf-8")
+        leave(bench, pipeline, keep / slug(f"{bench.name}-{fault.name}-{rate:g}"), fault.name, rate, touched)
     return Outcome(
         pipeline=bench.name,
         fault=fault.name,
@@ -150,6 +145,30 @@ def trial(bench: Bench, fault: Fault, rate: float, seed: int, keep: Path | None)
     )
 
 
+def slug(name: str) -> str:
+    """Make a folder's name."""
+    return name.replace(" ", "_").replace("/", "-").replace(":", "")
+
+
+def leave(
+    bench: Bench, pipeline: Pipeline, folder: Path, fault: str, rate: float = 0.0, touched: Set[str] = frozenset()
+) -> None:
+    """Keep what the gate saw, the raw data among it, and the truth."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("examples.parquet", "quarantine.parquet", "sketches.parquet", "answers.parquet"):
+        shutil.copyfile(pipeline.validated / name, folder / name)
+    shutil.make_archive(str(folder / "raw"), "zip", bench.raw)
+    truth = {"fault": fault, "pipeline": bench.name, "rate": rate, "touched": sorted(touched)}
+    (folder / "truth.json").write_text(json.dumps(truth), encoding="utf-8")
+
+
+def keep_clean(bench: Bench, keep: Path) -> None:
+    """Leave the data without a fault: what the alternatives learn from."""
+    bench.reset({})
+    bench.forget(Pipeline.load(bench.name, bench.root))
+    leave(bench, bench.judge()[1], keep / f"{bench.name}-clean", "clean")
+
+
 def named_by(pipeline: Pipeline, reasons: set[str]) -> dict[str, set[str]]:
     """Ids that checks or the quarantine named, by the reason."""
     found: dict[str, set[str]] = {}
@@ -163,7 +182,7 @@ def named_by(pipeline: Pipeline, reasons: set[str]) -> dict[str, set[str]]:
     return found
 
 
-def clean_trials(bench: Bench, count: int) -> Iterator[dict[str, object]]:
+def clean_trials(bench: Bench, count: int, keep: Path | None) -> Iterator[dict[str, object]]:
     """Judge clean resamples: every other one against a registered version that is another resample."""
     for number in range(count):
         rng = np.random.default_rng([99, number])
@@ -175,7 +194,9 @@ def clean_trials(bench: Bench, count: int) -> Iterator[dict[str, object]]:
             bench.remember(bench.judge()[1])
             bench.reset({})
         resample(bench.raw, 0.8, rng)
-        verdict, _, seconds = bench.judge()
+        verdict, pipeline, seconds = bench.judge()
+        if keep:
+            leave(bench, pipeline, keep / f"{bench.name}-resample-{number}", "clean")
         yield {
             "pipeline": bench.name,
             "state": verdict.state,
@@ -190,9 +211,10 @@ def report(outcomes: list[Outcome], clean: list[dict[str, object]]) -> str:
     lines = [
         "# The data gate, proved",
         "",
-        "Made by `python benchmarks/data_gate.py`. Faults are put into the real data of the built-in pipelines and judged",
-        "by the real stage `validate`. *Noticed*: a check failed, or 80 % of the examples were set aside, for a reason",
-        "that names the fault. *Closed*: the gate closed for it. Precision and recall: examples named, of those touched.",
+        "Made by `python benchmarks/data_gate.py`. Faults are put into the real data of the built-in pipelines and",
+        "judged by the real stage `validate`. *Noticed*: a check failed, or 80 % of the examples were set aside, for a",
+        "reason that names the fault. *Closed*: the gate closed for it. Precision and recall: examples named, of those",
+        "touched.",
         "",
         "| pipeline | fault | rate | noticed | closed | by | precision | recall |",
         "|---|---|---|---|---|---|---|---|",
@@ -231,6 +253,7 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="leave what the gate saw here")
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS.relative_to(ROOT)}/data_gate.md")
     chosen = parser.parse_args()
+    keep = chosen.keep.resolve() if chosen.keep else None  # the working folder changes
     names = [chosen.only] if chosen.only else sorted(FAULTS)
     outcomes: list[Outcome] = []
     clean: list[dict[str, object]] = []
@@ -238,12 +261,14 @@ def main() -> None:
         for name in names:
             bench = Bench(name, (chosen.raw / name).resolve(), Path(scratch))
             os.chdir(bench.root)
+            if keep:
+                keep_clean(bench, keep)
             for fault in FAULTS[name]:
                 if chosen.faults in fault.name:
                     for rate in fault.rates:
-                        outcomes.append(trial(bench, fault, rate, chosen.seed, chosen.keep))
+                        outcomes.append(trial(bench, fault, rate, chosen.seed, keep))
                         print(json.dumps(asdict(outcomes[-1])), flush=True)
-            for each in clean_trials(bench, chosen.clean // len(names)):
+            for each in clean_trials(bench, chosen.clean // len(names), keep):
                 clean.append(each)
                 print(json.dumps(each), flush=True)
     text = report(outcomes, clean)

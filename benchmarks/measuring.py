@@ -30,9 +30,9 @@ import psutil
 from PIL import Image
 
 from sluiceway.config import DataParams
-from sluiceway.data.engines import all_cores, cores, inline, processes
-from sluiceway.data.measuring import measure_all
-from sluiceway.data.memo import Memo
+from sluiceway.data.measuring.engines import all_cores, cores, inline, processes
+from sluiceway.data.measuring.measure_all import measure_all
+from sluiceway.data.measuring.memo import Memo
 from sluiceway.data.sources import byte_range
 from sluiceway.data.table import Example
 from sluiceway.usecases import find

@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from sluiceway.data.answers import Answers
-from sluiceway.data.learner import cross_fit
+from sluiceway.data.learning.learner import cross_fit
 from sluiceway.data.sketches import Sketches
 from sluiceway.data.sources import checksum, load
 from sluiceway.data.splits import assign

@@ -9,9 +9,9 @@ import pytest
 
 from sluiceway.checks.base import Material
 from sluiceway.checks.copies import near_copies, whole_count
+from sluiceway.checks.near_copies import LEAST_JACCARD, alike_signatures, alike_vectors
 from sluiceway.config import DataGateParams
-from sluiceway.data.minhash import signature
-from sluiceway.data.near_copies import LEAST_JACCARD, alike_signatures, alike_vectors
+from sluiceway.data.measuring.minhash import signature
 from sluiceway.data.sketches import Sketches
 from sluiceway.data.table import schema, write_table
 from sluiceway.usecases.image_classification.senses import fingerprint

@@ -6,11 +6,11 @@ import pytest
 
 from sluiceway.checks.base import Material
 from sluiceway.checks.outliers import outliers
+from sluiceway.checks.remoteness import remoteness
 from sluiceway.checks.strangers import strangers
 from sluiceway.config import DataGateParams
 from sluiceway.data.answers import Answers
 from sluiceway.data.fences import QUANTILES, Fences, plain_fences, reach
-from sluiceway.data.remoteness import remoteness
 from sluiceway.data.sketches import Sketches
 from sluiceway.data.table import schema, write_table
 

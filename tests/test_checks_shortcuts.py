@@ -12,7 +12,7 @@ from sluiceway.checks.base import Material
 from sluiceway.checks.series import best_shift, group_correlations, numbers_in_time, stuck_runs
 from sluiceway.checks.shortcuts import shortcuts
 from sluiceway.config import DataGateParams
-from sluiceway.data.learner import cross_fit
+from sluiceway.data.learning.learner import cross_fit
 from sluiceway.data.sketches import Sketches
 from sluiceway.gates.verdict import Severity
 

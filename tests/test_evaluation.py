@@ -11,7 +11,6 @@ import sys
 import time
 import warnings
 from functools import cache
-from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
@@ -22,22 +21,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sluiceway.data.profile import profile
-from sluiceway.data.table import schema
+from pages import HOSTILE, MEASURES, a_verdict, example_table, profile_of, sound, with_column
 from sluiceway.errors import DataError
 from sluiceway.evaluation import canvas, plots, text
 from sluiceway.evaluation.calibration import calibrate
 from sluiceway.evaluation.confusion import confuse
 from sluiceway.evaluation.distributions import distribution_figure
-from sluiceway.evaluation.report import Evaluation, data_page, evaluation_page, gate_page, write_verdict
+from sluiceway.evaluation.report import Evaluation, evaluation_page, gate_page, write_verdict
 from sluiceway.evaluation.scores import Score, paired_difference, resampled_rows, score, wilson
 from sluiceway.evaluation.slices import slices
-from sluiceway.gates.verdict import Check, Override, Severity, Verdict
+from sluiceway.gates.verdict import Check, Override, Verdict
 from sluiceway.usecases.base import Metric, Panel
 
 ACCURACY = Metric("accuracy", "Accuracy", True, lambda o: float(o["correct"].mean()), percent=True)
 LOSS = Metric("loss", "Loss, nats", False, lambda o: float(o["loss"].mean()))
-HOSTILE = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>"
 
 
 def answers(count, share, seed=0):
@@ -271,28 +268,6 @@ def test_confusion_agrees_with_sklearn():
 # Slices
 
 
-MEASURES = {"brightness": "number", "width": "integer", "colour": "text"}
-
-
-def example_table(count=600, seed=0):
-    random = np.random.default_rng(seed)
-    rows = [
-        {
-            "id": f"{number}.png",
-            "split": ("train", "train", "validation", "test")[number % 4],
-            "group": f"drive-{number % 5}",
-            "source": f"{number}.png",
-            "target": str(number % 3),
-            "checksum": "0",
-            "brightness": float(random.random()) if number % 10 else None,
-            "width": int(random.integers(8, 12)),
-            "colour": ("red", "blue")[number % 2],
-        }
-        for number in range(count)
-    ]
-    return pa.Table.from_pylist(rows, schema(MEASURES))
-
-
 def dark_errors(table, seed=0):
     """Answer everything right but half of the dark examples; rows in no order."""
     random = np.random.default_rng(seed)
@@ -337,16 +312,12 @@ def test_small_slices_and_unsliceable_columns_are_left_out():
     table = example_table()
     outcomes = dark_errors(table)
     assert all(part.count >= 150 for part in slices(outcomes, table, ACCURACY, 100, seed=0, smallest=150))
-    prose = table.drop_columns("target").append_column(
-        "target", pa.array([f"a long text {number}" for number in range(600)])
-    )
+    prose = with_column(table, "target", [f"a long text {number}" for number in range(600)])
     assert not any(part.column == "target" for part in slices(outcomes, prose, ACCURACY, 100, seed=0, smallest=1))
-    angles = table.drop_columns("target").append_column(
-        "target", pa.array([str(number / 600) for number in range(600)])
-    )
+    angles = with_column(table, "target", [str(number / 600) for number in range(600)])
     steering = [part for part in slices(outcomes, angles, ACCURACY, 100, seed=0) if part.column == "target"]
     assert [part.count for part in steering] == [150] * 4
-    users = table.drop_columns("group").append_column("group", pa.array([str(number) for number in range(600)]))
+    users = with_column(table, "group", [str(number) for number in range(600)])
     assert not any(part.column == "group" for part in slices(outcomes, users, ACCURACY, 100, seed=0, smallest=1))
     assert slices({"correct": np.ones(600, bool)}, table, ACCURACY, 100, seed=0) == []
 
@@ -376,7 +347,7 @@ def test_slices_resample_what_belongs_together():
 
 def test_profile_agrees_with_pandas():
     table = example_table()
-    found = profile(table, MEASURES)
+    found = profile_of(table, MEASURES)
     frame = table.to_pandas()
     assert found["rows"] == 600
     assert found["splits"] == {"train": 300, "validation": 150, "test": 150}
@@ -394,24 +365,24 @@ def test_profile_agrees_with_pandas():
 
 def test_profile_counts_values_and_missing_ones_apart():
     table = example_table(40)
-    table = table.drop_columns("target").append_column("target", pa.array(["a", None] * 20))
-    found = profile(table, {})["target"]
+    table = with_column(table, "target", ["a", None] * 20)
+    found = profile_of(table, {})["target"]
     assert found["values"] == ["a"]
     assert found["splits"]["train"] == {"count": 10, "missing": 10, "counts": [10], "other": 0}
-    rare = profile(example_table(400), {"id": "text"})["measures"]["id"]
+    rare = profile_of(example_table(400), {"id": "text"})["measures"]["id"]
     assert len(rare["values"]) == 50
     assert sum(part["other"] for part in rare["splits"].values()) == 350
 
 
 def test_profile_is_json_and_the_same_each_time():
-    one, other = (json.dumps(profile(example_table(), MEASURES), allow_nan=False) for _ in range(2))
+    one, other = (json.dumps(profile_of(example_table(), MEASURES), allow_nan=False) for _ in range(2))
     assert one == other
-    assert json.dumps(profile(example_table(seed=1), MEASURES)) != one
+    assert json.dumps(profile_of(example_table(seed=1), MEASURES)) != one
 
 
 @pytest.mark.parametrize("kind", ["class", "number", "text", "none"])
 def test_profile_describes_every_kind_of_target(kind):
-    found = profile(example_table(), MEASURES, kind)["target"]
+    found = profile_of(example_table(), MEASURES, kind)["target"]
     if kind == "none":
         assert found is None
         return
@@ -426,7 +397,7 @@ def test_profile_describes_every_kind_of_target(kind):
 def test_profile_counts_every_number_once(values):
     columns = {"split": ["train"] * len(values), "target": [None] * len(values), "x": values}
     table = pa.table(columns, pa.schema([("split", pa.string()), ("target", pa.string()), ("x", pa.float64())]))
-    found = profile(table, {"x": "number"})
+    found = profile_of(table, {"x": "number"})
     part = found["measures"]["x"]["splits"]["train"]
     finite = [value for value in values if value is not None and math.isfinite(value)]
     assert sum(part["histogram"]) == part["count"] == len(finite)
@@ -651,14 +622,14 @@ def cells(root):
 
 
 def test_distributions_are_drawn_for_every_kind():
-    found = profile(example_table(), {**MEASURES, "id": "text"}, "text")
+    found = profile_of(example_table(), {**MEASURES, "id": "text"}, "text")
     for name, each in [*found["measures"].items(), ("target", found["target"])]:
         root = drawn(distribution_figure(name, each))
         assert ({"train", "validation", "test"} <= set(words(root))) == (name != "target")
     assert {"blue", "red"} <= set(words(drawn(distribution_figure("colour", found["measures"]["colour"]))))
     assert "the 20 most frequent values" in words(drawn(distribution_figure("id", found["measures"]["id"])))
     assert words(drawn(distribution_figure("target", found["target"]))) == ["always 1"]
-    nothing = profile(example_table().slice(0, 0), MEASURES)
+    nothing = profile_of(example_table().slice(0, 0), MEASURES)
     assert "no value" in distribution_figure("width", nothing["measures"]["width"])
     assert "no value" in distribution_figure("target", nothing["target"])
 
@@ -688,62 +659,6 @@ def test_differences_of_percentages_are_points():
 # Pages
 
 
-class Page(HTMLParser):
-    """What a page is made of: checks on the way that every element is closed where it should be."""
-
-    VOID = frozenset({"meta", "img", "br", "link", "input", "hr"})
-
-    def __init__(self, html):
-        super().__init__()
-        self.open, self.tags, self.attributes, self.headings, self.text = [], [], [], [], []
-        self.feed(html)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += [(tag, name, value) for name, value in attrs]
-        if re.fullmatch(r"h[1-6]", tag):
-            self.headings.append(int(tag[1]))
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += [(tag, name, value) for name, value in attrs]
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if "style" not in self.open:
-            self.text.append(data)
-
-    @property
-    def words(self):
-        return " ".join(" ".join(self.text).split())
-
-
-def sound(html):
-    """Check what holds for every page: whole, titled, without scripts, handlers, or anything from elsewhere."""
-    page = Page(html)
-    assert html.startswith("<!doctype html>")
-    assert ("html", "lang", "en") in page.attributes
-    assert page.tags.count("title") == page.tags.count("h1") == page.tags.count("main") == 1
-    assert page.headings[0] == 1
-    assert all(after <= before + 1 for before, after in zip(page.headings, page.headings[1:], strict=False))
-    assert not {"script", "iframe", "link", "object", "embed", "base"} & set(page.tags)
-    assert not [name for _, name, _ in page.attributes if name.startswith("on")]
-    assert not [value for _, name, value in page.attributes if name == "src" and not value.startswith("data:")]
-    assert not [value for tag, name, value in page.attributes if name == "href" and tag != "a"]
-    assert not re.search(r"url\(|@import", html)
-    ids = [value for _, name, value in page.attributes if name == "id"]
-    assert len(ids) == len(set(ids))
-    inner = [value for _, name, value in page.attributes if name == "xlink:href"]
-    assert all(value.startswith("data:image/png;") or value.removeprefix("#") in ids for value in inner)
-    return page
-
-
 def an_evaluation(name="hog + svm", **changes):
     random = np.random.default_rng(0)
     table = example_table()
@@ -770,24 +685,6 @@ def an_evaluation(name="hog + svm", **changes):
         "digests": {"raw data": name},
     }
     return Evaluation(**{**fields, **changes})
-
-
-def a_verdict(word="leak", **changes):
-    checks = (
-        Check(name="schema", passed=True, message="all columns are there"),
-        Check(
-            name="smallest_class", passed=False, severity=Severity.warn, message="class 8 is small", figure=3, limit=10
-        ),
-        Check(
-            name="duplicates",
-            passed=False,
-            message=f"{word} was found",
-            figure=word,
-            offenders=40,
-            examples=(word, "b"),
-        ),
-    )
-    return Verdict(**{"gate": "data", "pipeline": "digits", "subject": "abc", "checks": checks, **changes})
 
 
 def test_evaluation_page_says_what_matters_first():
@@ -854,48 +751,15 @@ def test_evaluation_page_of_a_use_case_with_little_to_show():
     assert "as sure as it is right" not in page.words
 
 
-@pytest.mark.parametrize(
-    ("overridden", "headline"), [((), "Closed"), (("duplicates",), "Overridden"), (("schema",), "Closed")]
-)
-def test_data_page_says_the_verdict_first_and_the_failures_next(overridden, headline):
-    override = Override(who="Ada", when="2026-01-05T12:00:00Z", why="known", checks=overridden, subject="abc")
-    verdict = a_verdict(override=override if overridden else None)
-    page = sound(
-        data_page(verdict, profile(example_table(), MEASURES), {"unreadable": 2, "tiny": 5}, "docs/index.html")
-    )
-    body = page.words.split(" verdict of the data gate ")[1]
-    assert body.startswith(headline)
-    checks = page.words.split("What it says")[1]
-    assert checks.index("leak was found") < checks.index("class 8 is small") < checks.index("all columns are there")
-    assert "Raw examples 607 Accepted 600 In quarantine 7" in body
-    assert body.index("tiny 5") < body.index("unreadable 2")
-    assert "40 examples, the first of them: leak b" in body
-    assert ("a", "href", "docs/index.html") in page.attributes
-
-
-def test_data_page_of_good_data():
-    verdict = a_verdict(checks=(Check(name="schema", passed=True, message="fine"),))
-    page = sound(data_page(verdict, profile(example_table(), {}, "none"), {}, ""))
-    assert "Open: this data is fit to learn from all 1 checks passed" in page.words
-    assert "No example had to be set aside." in page.words
-    assert "Nothing was measured" in page.words
-    assert "a" not in page.tags
-
-
 def test_hostile_words_stay_words():
-    table = example_table(40)
-    for column in ("target", "colour"):
-        table = table.set_column(table.column_names.index(column), column, pa.array([HOSTILE, "b"] * 20))
+    table = with_column(with_column(example_table(40), "target", [HOSTILE, "b"] * 20), "colour", [HOSTILE, "b"] * 20)
     override = Override(who=HOSTILE, when=HOSTILE, why=HOSTILE, checks=("duplicates", HOSTILE), subject=HOSTILE)
     verdict = a_verdict(HOSTILE, pipeline=HOSTILE, subject=HOSTILE, override=override, figures={HOSTILE: 1.0})
-    panels = [Panel(HOSTILE, HOSTILE, "<p>good</p>")]
-    described = profile(table, {**MEASURES, "id": "text"})
-    data = data_page(verdict, described, {HOSTILE: 1}, HOSTILE, run_id=HOSTILE, panels=panels)
     outcomes = {"row": np.arange(40), "correct": np.arange(40) % 2 == 0}
     texts = dict.fromkeys(("pipeline", "model", "run_id", "cost"), HOSTILE)
     hostile_slices = slices(outcomes, table, ACCURACY, 100, 0, smallest=5)
     evaluation = evaluation_page(an_evaluation(HOSTILE, **texts, facts={HOSTILE: HOSTILE}, slices=hostile_slices))
-    for html in (data, evaluation, gate_page(verdict, run_id=HOSTILE)):
+    for html in (evaluation, gate_page(verdict, run_id=HOSTILE)):
         page = sound(html)
         assert "img" not in page.tags
         assert page.words.count("<script>alert") >= 10
@@ -950,24 +814,3 @@ def test_gate_page_of_an_open_gate():
     html = gate_page(verdict)
     assert "Open: this model becomes the champion all 1 checks passed" in sound(html).words
     assert 'class="verdict good"' in html
-
-
-def test_colours_of_words_can_be_read():
-    html = data_page(a_verdict(), profile(example_table(), MEASURES), {}, "")
-    colours = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]+)", html))
-    pairs = [(name, f"{name}-ground") for name in ("good", "care", "bad")]
-    for ink, ground in [*pairs, ("ink", "paper"), ("ink", "ground"), ("muted", "paper"), ("muted", "ground")]:
-        assert contrast(colours[ink], colours[ground]) >= 4.5
-
-
-def contrast(one, other):
-    """Contrast ratio of WCAG 2.2."""
-
-    def luminance(colour):
-        digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
-        channels = [int(digits[start : start + 2], 16) / 255 for start in (0, 2, 4)]
-        linear = [each / 12.92 if each <= 0.04045 else ((each + 0.055) / 1.055) ** 2.4 for each in channels]
-        return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
-
-    lighter, darker = sorted((luminance(one), luminance(other)), reverse=True)
-    return (lighter + 0.05) / (darker + 0.05)

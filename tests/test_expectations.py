@@ -18,11 +18,11 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from sluiceway.data import expectations, wording
-from sluiceway.data.expectations import ExpectationResult, read_suite, run_suite
-from sluiceway.data.footer import Footer
-from sluiceway.data.passes import MOST, Pass
-from sluiceway.data.patterns import as_rust
+from sluiceway.data.contract import expectations, wording
+from sluiceway.data.contract.expectations import ExpectationResult, read_suite, run_suite
+from sluiceway.data.contract.footer import Footer
+from sluiceway.data.contract.passes import MOST, Pass
+from sluiceway.data.contract.patterns import as_rust
 from sluiceway.errors import ConfigError, DataError
 
 ROOT = Path(__file__).parents[1]
@@ -393,13 +393,14 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 class TestImport:
     def test_costs_nothing_until_a_suite_is_run(self) -> None:
-        loads = "import sys, sluiceway.data.expectations; print({'great_expectations', 'pandas'} & set(sys.modules))"
+        loads = "import sys, sluiceway.data.contract.expectations\n"
+        loads += "print({'great_expectations', 'pandas'} & set(sys.modules))"
         assert python(loads) == "set()"
 
     def test_leaves_out_what_is_not_needed_and_leaves_no_trace(self) -> None:
         script = """
 import gc, sys
-from sluiceway.data.expectations import _great_expectations
+from sluiceway.data.contract.expectations import _great_expectations
 gx = _great_expectations()
 print([name for name in ("sqlalchemy", "scipy.stats", "altair") if name in sys.modules], gc.isenabled())
 import scipy.stats, sqlalchemy

@@ -12,11 +12,11 @@ from sklearn.datasets import load_digits
 from sklearn.naive_bayes import GaussianNB
 from sklearn.svm import SVC
 
-from sluiceway.data import learner
 from sluiceway.data.answers import Answers
-from sluiceway.data.folds import FOLDS, folds, plan
-from sluiceway.data.learner import cross_fit
-from sluiceway.data.margins import best_scale, probabilities, worst_duels
+from sluiceway.data.learning import learner
+from sluiceway.data.learning.folds import FOLDS, folds, plan
+from sluiceway.data.learning.learner import cross_fit
+from sluiceway.data.learning.margins import best_scale, probabilities, worst_duels
 from sluiceway.data.sketches import Sketches
 
 

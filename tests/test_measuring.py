@@ -20,14 +20,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sluiceway.config import DataParams, Split
-from sluiceway.data import engines, measuring
 from sluiceway.data.corrections import Correction
-from sluiceway.data.engines import all_cores, inline, processes
-from sluiceway.data.measuring import measure_all
-from sluiceway.data.memo import Memo
-from sluiceway.data.minhash import EMPTY, signature
-from sluiceway.data.repeats import Repeats
-from sluiceway.data.sample import Sample, limit
+from sluiceway.data.measuring import engines
+from sluiceway.data.measuring import measure_all as measuring
+from sluiceway.data.measuring.engines import all_cores, inline, processes
+from sluiceway.data.measuring.measure_all import measure_all
+from sluiceway.data.measuring.memo import Memo
+from sluiceway.data.measuring.minhash import EMPTY, signature
+from sluiceway.data.measuring.repeats import Repeats
+from sluiceway.data.measuring.sample import Sample, limit
 from sluiceway.data.sketches import SIGNATURE, Sketches
 from sluiceway.data.sources import byte_range, checksum, load
 from sluiceway.data.splits import assign
@@ -342,7 +343,7 @@ def test_errors_come_back_and_processes_end():
 SLOW = """
 import sys, time
 from pathlib import Path
-from sluiceway.data.engines import processes
+from sluiceway.data.measuring.engines import processes
 
 def slow(chunk):
     Path(sys.argv[1], f"{chunk}").touch()

@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sluiceway.data import memo as memo_module
-from sluiceway.data import store as store_module
-from sluiceway.data.contents import SKETCH_COLUMNS
-from sluiceway.data.engines import inline
-from sluiceway.data.measuring import measure_all
-from sluiceway.data.memo import Memo
+from sluiceway.data.measuring import memo as memo_module
+from sluiceway.data.measuring import store as store_module
+from sluiceway.data.measuring.contents import SKETCH_COLUMNS
+from sluiceway.data.measuring.engines import inline
+from sluiceway.data.measuring.measure_all import measure_all
+from sluiceway.data.measuring.memo import Memo
+from sluiceway.data.measuring.store import Store, keys_of
 from sluiceway.data.sources import byte_range
-from sluiceway.data.store import Store, keys_of
 from sluiceway.data.table import BadExample, Example
 from test_measuring import PARAMS, SKETCHED, digests, features, parts
 
@@ -274,7 +274,7 @@ def test_what_enters_the_sample_later_is_sketched_then(world, monkeypatch):
 
     usecase = replace(SKETCHED, features=counted)
     examples = [Example(id=f"{n}", source=f"{n}.bin") for n in range(40)]
-    monkeypatch.setattr("sluiceway.data.measuring.BLOCK", 4)
+    monkeypatch.setattr("sluiceway.data.measuring.measure_all.BLOCK", 4)
     assert len(world.measure(usecase, examples, compared=2)) == 40
     few = len(set(sketched))
     assert few < 36

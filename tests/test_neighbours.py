@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sluiceway.data.neighbours import nearest
+from sluiceway.checks.neighbours import nearest
 
 
 def clustered(rng, count, features=24):

@@ -50,6 +50,8 @@ CATALOGUE: Mapping[CheckFunction, tuple[str, ...]] = {
 }
 """In the order in which they are made."""
 
+OF_LABELS = frozenset({"label_errors", "copies_agree_on_class", "labels_as_before"})
+"""Checks whose offenders have a doubtful label."""
 NAMES = frozenset(name for names in CATALOGUE.values() for name in names)
 
 

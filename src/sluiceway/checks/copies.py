@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sluiceway.checks.base import Finding, Material, Offender, finding
-from sluiceway.data.near_copies import Pairs, alike_signatures, alike_vectors
-from sluiceway.data.neighbours import Places
+from sluiceway.checks.near_copies import Pairs, alike_signatures, alike_vectors
+from sluiceway.checks.neighbours import Places
 from sluiceway.data.sketches import Sketches
 from sluiceway.gates.verdict import Severity
 

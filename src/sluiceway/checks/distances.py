@@ -16,6 +16,8 @@ Ints = npt.NDArray[np.int64]
 
 _FEW = 5.0
 """Expected examples of a value below which it is counted together with the other rare ones (Cochran, 1954)."""
+_COMMON = 25.0
+"""Expected examples of a value below which its probability is counted out."""
 _MOST_VALUES = 100
 """Values that are told apart; the rarer rest is one."""
 
@@ -84,12 +86,19 @@ def shifted_shares(one: Floats, other: Floats, one_size: float, other_size: floa
     has doubled, and of a rare value less. Probabilities are for all K together (Bonferroni).
     """
     from scipy.special import erfc
+    from scipy.stats import hypergeom
 
     together = (one * one_size + other * other_size) / (one_size + other_size)
     deviation = np.sqrt(np.maximum(together * (1 - together), 1e-300) * (1 / one_size + 1 / other_size))
     change = np.abs(one - other)
-    probability = np.minimum(1.0, erfc(change / deviation / np.sqrt(2)) * len(one))
-    return change / (one + other + 1 / len(one)), np.asarray(probability, np.float64)
+    probability = np.asarray(erfc(change / deviation / np.sqrt(2)), np.float64)
+    # A normal error says nothing of the rare: one of a thousand may well be none of a million (Fisher, 1922).
+    rare = together * min(one_size, other_size) < _COMMON
+    sizes = [round(one_size), round(other_size)]
+    counts = [np.rint(shares[rare] * size) for shares, size in zip((one, other), sizes, strict=True)]
+    drawn = hypergeom(sum(sizes), counts[0] + counts[1], sizes[0])
+    probability[rare] = 2 * np.minimum(drawn.cdf(counts[0]), drawn.sf(counts[0] - 1))
+    return change / (one + other + 1 / len(one)), np.minimum(1.0, probability * len(one))
 
 
 def holm(probabilities: Sequence[float]) -> list[float]:
@@ -101,21 +110,29 @@ def holm(probabilities: Sequence[float]) -> list[float]:
     return [float(each) for each in corrected]
 
 
-def likeness(values: Floats, clusters: Ints) -> float:
+def likeness(values: Floats, clusters: Ints, doubt: float = 0.0) -> float:
     """Return how alike examples of one cluster are, from 0 (not more than others) to 1: the intraclass correlation.
+
+    Where there is but one cluster, or each example is its own, that cannot be known: then it is 1.
 
     Args:
         values: ranks of numbers [N], or one column per value of a category [N, K].
         clusters: number of each example's cluster, from 0: [N].
+        doubt: probability that it is larger than what is returned (Searle, 1971), as few clusters may look unlike each
+            other by chance; 0 is the estimate itself.
     """
+    from scipy.special import fdtri
+
     table = values.reshape(len(values), -1)
     sizes = np.bincount(clusters)
     count, groups = len(table), len(sizes)
     if groups < 2 or groups == count:
-        return 0.0
+        return 1.0
     sums = np.column_stack([np.bincount(clusters, weights=column, minlength=groups) for column in table.T])
     between = float(((sums / sizes[:, None] - table.mean(0)) ** 2 * sizes[:, None]).sum()) / (groups - 1)
     within = float(((table - (sums / sizes[:, None])[clusters]) ** 2).sum()) / (count - groups)
+    if doubt:
+        between /= float(fdtri(groups - 1, count - groups, doubt))
     usual = (count - float((sizes**2).sum()) / count) / (groups - 1)
     spread = between + (usual - 1) * within
     return float(np.clip((between - within) / spread, 0.0, 1.0)) if spread > 0 else 0.0

@@ -6,7 +6,7 @@ Properties are compared class by class: a batch of ones is no drift of the ink. 
 fewer examples, since a new speaker's voice is another one by nature.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,8 @@ SIGNIFICANT = 1e-3
 """Corrected probability by chance below which a difference is one."""
 LEAST = 30
 """Independent examples of each version below which nothing is said."""
+_DOUBT = 0.05
+"""Probability that clusters are more alike than is taken for granted."""
 _CLASSES_NEW = 0.25
 """Share of the data that must be new for its classes to be looked at by themselves: one may add to one class."""
 _NAMED = 3
@@ -139,14 +141,16 @@ def _numbers(column: str, part: str, before: Version, now: Version, weights: Flo
     from scipy.stats import rankdata
 
     one, other = _floats(before.table[column]), _floats(now.table[column])
-    sizes = _sizes(rankdata(one), before, now, weights)
+    ranks = rankdata(one)
+    # Clusters may have a level of their own, or a spread.
+    sizes = _sizes((ranks, np.abs(ranks - ranks.mean())), before, now, weights)
     if min(sizes) >= LEAST:
         yield Drift(column, part, *kolmogorov_smirnov(one, other, weights, _ones(now), *sizes))
 
 
 def _values(column: str, part: str, before: Version, now: Version, weights: Floats) -> Iterator[Drift]:
     one, other, table = _shares(column, before, now, weights)
-    sizes = _sizes(table, before, now, weights)
+    sizes = _sizes((table,), before, now, weights)
     if min(sizes) >= LEAST:
         yield Drift(column, part, *total_variation(one, other, *sizes))
 
@@ -169,7 +173,7 @@ def _targets(material: Material, part: str, before: Version, now: Version, every
 def _classes(part: str, before: Version, now: Version) -> Iterator[Drift]:
     """Two questions: are the shares apart as a whole, and has any single class much more or less than before?"""
     one, other, table = _shares("target", before, now, _ones(before))
-    sizes = _sizes(table, before, now, _ones(before))
+    sizes = _sizes((table,), before, now, _ones(before))
     if min(sizes) < LEAST:
         return
     names = _names("target", before, now)
@@ -202,10 +206,10 @@ def _shares(column: str, before: Version, now: Version, weights: Floats) -> tupl
     return counts / counts.sum(), np.bincount(other, minlength=len(names)) / len(other), table
 
 
-def _sizes(values: Floats, before: Version, now: Version, weights: Floats) -> tuple[float, float]:
-    """Return how many independent examples both are worth."""
+def _sizes(views: Sequence[Floats], before: Version, now: Version, weights: Floats) -> tuple[float, float]:
+    """Return how many independent examples both are worth, clusters being as alike as they may be in any view."""
     clusters = before.clusters
-    alike = likeness(values, clusters)
+    alike = max(likeness(values, clusters, _DOUBT) for values in views)
     return worth(weights, clusters, alike), worth(_ones(now), now.clusters, alike)
 
 
@@ -258,9 +262,14 @@ def _farthest(worst: Drift, both: Versions) -> list[Offender]:
     place, below = largest_gap(one, other)
     chosen = np.flatnonzero(other <= place if below else other > place)
     order = chosen[np.argsort(other[chosen] if below else -other[chosen], kind="stable")][:_SHOWN]
-    middle = float(np.median(one))
+    known = one[np.isfinite(one)]
+    usual = f"the median was {np.median(known):.4g}" if len(known) else "it was missing"
     ids = now.table["id"].gather(order).to_list()
     return [
-        Offender(id, f"{worst.column} {value:.4g}; the median was {middle:.4g}", score=abs(value - middle))
-        for id, value in zip(ids, other[order].tolist(), strict=True)
+        Offender(id, f"{worst.column} {_shown(value)}; {usual}", score=float(len(ids) - place))
+        for place, (id, value) in enumerate(zip(ids, other[order].tolist(), strict=True))
     ]
+
+
+def _shown(value: float) -> str:
+    return f"{value:.4g}" if np.isfinite(value) else "is missing"

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sluiceway.checks.base import MOST_OFFENDERS, Finding, Material, Offender, finding
+from sluiceway.checks.near_copies import alike_signatures
 from sluiceway.data.fences import ASIDE, QUANTILES, Fences
-from sluiceway.data.minhash import signature
-from sluiceway.data.near_copies import alike_signatures
+from sluiceway.data.measuring.minhash import signature
 
 if TYPE_CHECKING:
     import polars as pl

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from sluiceway.checks.base import Finding, Material, Offender, finding
 from sluiceway.checks.noise import label_noise
 from sluiceway.data.answers import Answers
-from sluiceway.data.learner import numbers
+from sluiceway.data.learning.learner import numbers
 from sluiceway.gates.verdict import Severity
 
 if TYPE_CHECKING:

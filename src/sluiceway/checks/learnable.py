@@ -15,7 +15,7 @@ import numpy.typing as npt
 from sluiceway.checks.base import Finding, Material, finding
 from sluiceway.checks.labels import answered
 from sluiceway.data.answers import Answers
-from sluiceway.data.learner import numbers
+from sluiceway.data.learning.learner import numbers
 from sluiceway.gates.verdict import Severity
 
 Floats = npt.NDArray[np.float64]

@@ -87,7 +87,7 @@ def _of_numbers(table: "pl.LazyFrame", names: Sequence[str]) -> list[_Rule]:
     for name, found in second.items():
         if shares[name] >= _CONSTANT and found[2] != 0:  # nothing at all is no size that is meant for all
             apart = (values[name] - found[2]).abs() > _APART * abs(found[2])
-            rules.append(_Rule(name, apart.fill_null(False), f"nearly all have {found[2]:g}"))
+            rules.append(_Rule(name, apart.fill_null(False), f"nearly all have {_text(found[2])}"))
         elif found[1] < found[3]:
             rules += _beyond(name, values[name], found)
     return rules
@@ -96,7 +96,7 @@ def _of_numbers(table: "pl.LazyFrame", names: Sequence[str]) -> list[_Rule]:
 def _beyond(name: str, value: "pl.Expr", quantiles: Sequence[float]) -> list[_Rule]:
     """Return a rule for either side."""
     fences = Fences.of(quantiles, BEYOND)
-    usual = f"the middle half lies between {quantiles[1]:g} and {quantiles[3]:g}"
+    usual = f"the middle half lies between {_text(quantiles[1])} and {_text(quantiles[3])}"
     below, above = (value < fences.low).fill_null(False), (value > fences.high).fill_null(False)
     return [
         _Rule(name, below, usual, value.is_between(fences.low, fences.shoulders[0])),
@@ -218,4 +218,4 @@ def _finite(name: str) -> "pl.Expr":
 
 
 def _text(value: object) -> str:
-    return f"{value:g}" if isinstance(value, int | float) else str(value)
+    return f"{value:.3g}" if isinstance(value, float) and not value.is_integer() else str(value)

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sluiceway.checks.base import Finding, Material, finding
-from sluiceway.data.learner import numbers
+from sluiceway.data.learning.learner import numbers
 from sluiceway.gates.verdict import Severity
 
 Floats = npt.NDArray[np.float64]

@@ -87,7 +87,7 @@ def time_overlap(material: Material) -> Iterator[Finding]:
         return
     late = learned.filter(time > first)
     count = late.select(pl.len()).collect(engine="streaming").item()
-    rows = late.select("id", "time").top_k(MOST_OFFENDERS, by="time").collect(engine="streaming").rows()
+    rows = late.select("id", "time").top_k(MOST_OFFENDERS, by=["time", "id"]).collect(engine="streaming").rows()
     own_time = bool(count) and _kept_apart(material)
     message = f"{count:,} of {known:,} training examples are later than the first test example"
     message += "; none may: data.split.test_from puts what comes later into the test" if count else ""
@@ -170,8 +170,9 @@ def _members(material: Material, sides: "pl.DataFrame") -> Sequence[Offender]:
         return []
     wanted = sides.lazy().select(pl.col("group").alias("hashed"), "split")
     rows = material.scan().select("id", "group", "split", pl.col("group").hash().alias("hashed"))
-    few = rows.join(wanted, on=["hashed", "split"], how="semi").head(MOST_OFFENDERS).collect(engine="streaming")
-    return [Offender(name, group) for name, group in few.select("id", "group").iter_rows()]
+    few = rows.join(wanted, on=["hashed", "split"], how="semi", maintain_order="left").head(MOST_OFFENDERS)
+    named = few.select("id", "group").collect(engine="streaming")
+    return [Offender(name, group) for name, group in named.iter_rows()]
 
 
 def _size(material: Material) -> int:

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from sluiceway.checks.base import Finding, Material, Offender, finding
 from sluiceway.checks.outliers import FEW
+from sluiceway.checks.remoteness import remoteness
 from sluiceway.data.fences import Floats, plain_fences
-from sluiceway.data.remoteness import remoteness
 from sluiceway.gates.verdict import Severity
 
 _LEAST = 20

@@ -120,7 +120,8 @@ def _edges(ends: Sequence[tuple[float, float]], *, whole: bool) -> list[float]:
     if whole and high - low < BINS:
         return [low - 0.5 + step for step in range(math.ceil(high - low) + 2)]
     if low == high:
-        return [low - 0.5, high + 0.5]
+        half = max(0.5, math.ulp(high))
+        return [low - half, high + half]
     return [low + (high - low) * step / BINS for step in range(BINS)] + [high]
 
 

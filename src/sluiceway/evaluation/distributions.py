@@ -1,9 +1,10 @@
-"""Figures of the data: how a property is distributed, by split.
+"""Figures of the data: how a property is distributed, by split or by version.
 
-Shares are of each split, so that splits of unequal size lie on each other where they are alike.
+Shares are of each part, so that parts of unequal size lie on each other where they are alike.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from sluiceway.evaluation.canvas import INK, drawing, legend, series_colour, series_dashes, shorten, ticks, words_figure
@@ -17,20 +18,39 @@ MOST_VALUES = 20
 _ROW = 19  # height of the bars of one value
 
 Shares = Mapping[str, Sequence[float]]
-"""By split, the share of each bin or value."""
+"""By part, the share of each bin or value."""
 
 
-def distribution_figure(name: str, distribution: Mapping[str, Any]) -> str:
-    """Draw one distribution of :func:`sluiceway.data.profile.profile`."""
-    field = "histogram" if distribution["kind"] == "number" else "counts"
-    parts = {split: part for split, part in distribution["splits"].items() if part["count"]}
-    shares = {split: [count / part["count"] for count in part[field]] for split, part in parts.items()}
+def distribution_figure(name: str, distribution: Mapping[str, Any], *, by: str = "split") -> str:
+    """Draw one distribution of :func:`sluiceway.data.profile.profile`.
+
+    Args:
+        name: of the property.
+        distribution: by part.
+        by: what the parts are: ``split`` or ``version``.
+    """
+    shares = _shares(distribution)
     only = only_value(distribution)
     if not shares or only is not None:
-        return words_figure(name, "no value at all" if only is None else f"always {only}")
+        return words_figure(f"{name} by {by}", "no value at all" if only is None else f"always {only}")
+    label = f"{name} by {by}, in % of the {by}"
     if distribution["kind"] == "number":
-        return _histogram(name, distribution["edges"], shares, distribution.get("unit", ""))
-    return _bars(name, [str(value) for value in distribution["values"]], shares)
+        return _histogram(label, distribution["edges"], shares, distribution.get("unit", ""))
+    return _bars(label, [str(value) for value in distribution["values"]], shares)
+
+
+def distance(distribution: Mapping[str, Any], one: str, other: str) -> float:
+    """Return how far two parts of a distribution are apart: 0 is equal, 1 is apart, or empty beside not empty.
+
+    Of numbers, the largest gap between cumulated shares of the bins; of values, half the sum of differences of shares.
+    """
+    shares = _shares(distribution)
+    if one not in shares or other not in shares:
+        return float((one in shares) != (other in shares))
+    apart = [share - beside for share, beside in zip(shares[one], shares[other], strict=True)]
+    if distribution["kind"] == "number":
+        return max(abs(gap) for gap in accumulate(apart))
+    return (sum(abs(gap) for gap in apart) + abs(sum(apart))) / 2  # what is not counted by value is one more value
 
 
 def only_value(distribution: Mapping[str, Any]) -> str | None:
@@ -42,12 +62,19 @@ def only_value(distribution: Mapping[str, Any]) -> str | None:
     return number(found.pop()) if len(found) == 1 else None
 
 
-def _histogram(name: str, edges: Sequence[float], shares: Shares, unit: str) -> str:
+def _shares(distribution: Mapping[str, Any]) -> Shares:
+    """Return the shares of the parts that have any value."""
+    field = "histogram" if distribution["kind"] == "number" else "counts"
+    parts = {name: part for name, part in distribution["splits"].items() if part["count"]}
+    return {name: [count / part["count"] for count in part[field]] for name, part in parts.items()}
+
+
+def _histogram(label: str, edges: Sequence[float], shares: Shares, unit: str) -> str:
     def draw(figure: "Figure") -> None:
         axes = figure.subplots()
         outlines = {
-            split: axes.stairs(heights, edges, color=series_colour(index), ls=series_dashes(index), lw=1.6)
-            for index, (split, heights) in enumerate(shares.items())
+            part: axes.stairs(heights, edges, color=series_colour(index), ls=series_dashes(index), lw=1.6)
+            for index, (part, heights) in enumerate(shares.items())
         }
         axes.margins(x=0.01)
         axes.set_ylim(bottom=0)
@@ -56,23 +83,23 @@ def _histogram(name: str, edges: Sequence[float], shares: Shares, unit: str) -> 
         ticks(axes.yaxis, factor=100, unit=" %", most=4)
         legend(figure, outlines)
 
-    return drawing(f"Distribution of {name} by split, in % of the split", 180 if unit else 164, draw)
+    return drawing(f"Distribution of {label}", 180 if unit else 164, draw)
 
 
-def _bars(name: str, values: Sequence[str], shares: Shares) -> str:
+def _bars(label: str, values: Sequence[str], shares: Shares) -> str:
     order = sorted(range(len(values))[:MOST_VALUES], key=lambda index: _natural(values[index]))
 
     def draw(figure: "Figure") -> None:
         axes = figure.subplots()
         thick = 0.66 / len(shares)
         bars = {
-            split: axes.barh(
+            part: axes.barh(
                 [row + thick * (place - (len(shares) - 1) / 2) for row in range(len(order))],
                 [each[index] for index in order],
                 0.75 * thick,
                 color=series_colour(place),
             ).patches[0]
-            for place, (split, each) in enumerate(shares.items())
+            for place, (part, each) in enumerate(shares.items())
         }
         axes.set_yticks(range(len(order)), [shorten(values[index], 16) for index in order], color=INK)
         axes.set_ylim(len(order) - 0.5, -0.5)
@@ -85,7 +112,7 @@ def _bars(name: str, values: Sequence[str], shares: Shares) -> str:
         legend(figure, bars)
 
     height = 50 + _ROW * len(order) + (18 if len(values) > MOST_VALUES else 0)
-    return drawing(f"Shares of {name} by split, in % of the split", height, draw)
+    return drawing(f"Shares of {label}", height, draw)
 
 
 def _natural(value: str) -> tuple[bool, float, str]:

@@ -1,4 +1,4 @@
-"""The pages for people: what each gate found, and how good the model is.
+"""The pages for people: what a gate found, and how good the model is; the data gate's own has a module of its own.
 
 Each page is one file that asks nothing of anywhere else: styles and figures are inside it, there are no scripts, and a
 content policy forbids what a panel of a use case might try to fetch. Everything that comes from data is escaped.
@@ -11,10 +11,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sluiceway.data.contract import wording
 from sluiceway.evaluation import plots, text
 from sluiceway.evaluation.calibration import Calibration
 from sluiceway.evaluation.confusion import Confusion
-from sluiceway.evaluation.distributions import distribution_figure, only_value
 from sluiceway.evaluation.scores import Score
 from sluiceway.evaluation.slices import Slice
 from sluiceway.gates.verdict import Check, GateName, Verdict
@@ -80,7 +80,7 @@ def evaluation_page(evaluation: Evaluation) -> str:
     """Render ``report.html``: how good the model is, beside its baselines, and where it is not."""
     metric, scores = evaluation.metric, evaluation.scores
     state, headline = _headline(evaluation)
-    return _template("evaluation.html").render(
+    return template("evaluation.html").render(
         evaluation=evaluation,
         metric=metric,
         state=state,
@@ -99,40 +99,6 @@ def evaluation_page(evaluation: Evaluation) -> str:
     )
 
 
-def data_page(
-    verdict: Verdict,
-    profile: Mapping[str, Any],
-    quarantined: Mapping[str, int],
-    docs_link: str,
-    *,
-    run_id: str = "",
-    panels: Sequence[Panel] = (),
-) -> str:
-    """Render ``reports/<p>/data/index.html``: the data gate's verdict, and what the data looks like.
-
-    Args:
-        verdict: of the data gate.
-        profile: of the accepted examples, by :func:`sluiceway.data.profile.profile`.
-        quarantined: number of examples set aside, by reason.
-        docs_link: address of the Great Expectations Data Docs, relative to the page; empty: no link.
-        run_id: MLflow run, if one is known yet.
-        panels: further parts, such as the worst examples shown.
-    """
-    distributions = {**({"target": profile["target"]} if profile["target"] else {}), **profile["measures"]}
-    only = {name: only_value(each) for name, each in distributions.items()}
-    return _template("data.html").render(
-        **_said(verdict),
-        profile=profile,
-        constants={name: value for name, value in only.items() if value is not None},
-        distributions={name: _distribution(name, distributions[name]) for name, value in only.items() if value is None},
-        quarantined=sorted(quarantined.items(), key=lambda item: (-item[1], item[0])),
-        set_aside=sum(quarantined.values()),
-        docs_link=docs_link,
-        run_id=run_id,
-        panels=panels,
-    )
-
-
 def gate_page(verdict: Verdict, *, run_id: str = "") -> str:
     """Render a verdict alone, as for the cost and the model gate: its state, its reason and its checks.
 
@@ -140,13 +106,41 @@ def gate_page(verdict: Verdict, *, run_id: str = "") -> str:
         verdict: of any gate.
         run_id: MLflow run, if one is known yet.
     """
-    return _template("gate.html").render(**_said(verdict), run_id=run_id)
+    return template("gate.html").render(**said(verdict), run_id=run_id)
 
 
 def write_verdict(verdict: Verdict, folder: Path, run_id: str = "") -> None:
     """Write a verdict for programs and for people: ``<gate>.json`` and its page ``<gate>.html``."""
     verdict.write(folder / f"{verdict.gate}.json")
     (folder / f"{verdict.gate}.html").write_text(gate_page(verdict, run_id=run_id), encoding="utf-8")
+
+
+def said(verdict: Verdict) -> dict[str, Any]:
+    """Return what every page of a verdict shows; failed checks come first."""
+    return {
+        "verdict": verdict,
+        "headline": _GATE_HEADLINES[verdict.gate][verdict.state],
+        "state": _STATES[verdict.state],
+        "checks": sorted(verdict.checks, key=urgency),
+        "subject": _SUBJECTS[verdict.gate],
+    }
+
+
+def urgency(check: Check) -> tuple[bool, bool]:
+    """Order checks: those that close the gate first, then warnings, then what passed."""
+    return not check.closes, check.passed
+
+
+def outcome(check: Check) -> tuple[str, str]:
+    """Return the colour and the word of a check."""
+    if check.passed:
+        return "good", "passed"
+    return ("bad", "failed") if check.closes else ("care", "warning")
+
+
+def template(name: str) -> "jinja2.Template":
+    """Return a template of a page."""
+    return _environment().get_template(name)
 
 
 _STATES = {"open": "good", "overridden": "care", "closed": "bad"}
@@ -172,17 +166,6 @@ _SUBJECTS: dict[GateName, str] = {
     "cost": "Digest of the training job",
     "model": "Digest of the model",
 }
-
-
-def _said(verdict: Verdict) -> dict[str, Any]:
-    """Return what every page of a verdict shows."""
-    return {
-        "verdict": verdict,
-        "headline": _GATE_HEADLINES[verdict.gate][verdict.state],
-        "state": _STATES[verdict.state],
-        "checks": [(check, _outcome(check)) for check in sorted(verdict.checks, key=_urgency)],
-        "subject": _SUBJECTS[verdict.gate],
-    }
 
 
 def _headline(evaluation: Evaluation) -> tuple[str, str]:
@@ -245,21 +228,6 @@ def _slice_rows(evaluation: Evaluation) -> Iterator[dict[str, Any]]:
         yield {"slice": part, "cell": cell}
 
 
-def _distribution(name: str, each: Mapping[str, Any]) -> dict[str, Any]:
-    return {"figure": distribution_figure(name, each), **each}
-
-
-def _urgency(check: Check) -> tuple[bool, bool]:
-    return not check.closes, check.passed
-
-
-def _outcome(check: Check) -> tuple[str, str]:
-    """Return the colour and the word of a check."""
-    if check.passed:
-        return "good", "passed"
-    return ("bad", "failed") if check.closes else ("care", "warning")
-
-
 def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
@@ -285,10 +253,6 @@ def _environment() -> "jinja2.Environment":
 
     loader = PackageLoader("sluiceway.evaluation")
     made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    made.filters |= {"number": text.number, "shown": _shown}
+    made.filters |= {"number": text.number, "shown": _shown, "outcome": outcome, "check_title": wording.title}
     made.globals |= {"figure": text.figure, "interval": text.interval}
     return made
-
-
-def _template(name: str) -> "jinja2.Template":
-    return _environment().get_template(name)

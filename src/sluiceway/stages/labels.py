@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sluiceway.checks.catalogue import OF_LABELS
 from sluiceway.data.answers import Answers
 from sluiceway.data.corrections import Correction, read_corrections, write_corrections
 from sluiceway.errors import DataError, UsageError, nearest
@@ -18,8 +19,6 @@ from sluiceway.usecases.pipeline import Pipeline
 if TYPE_CHECKING:
     import polars as pl
 
-CHECKS = frozenset({"label_errors", "copies_agree_on_class", "labels_as_before"})
-"""Checks whose offenders have a doubtful label."""
 KEEP, DROP = "keep", "drop"
 COLUMNS = ("id", "checksum", "target", "suggested", "confidence", "file", "decision")
 _NAMED = 5
@@ -160,7 +159,7 @@ def _doubtful(pipeline: Pipeline) -> Iterator[Row]:
         raise UsageError(
             f"pipeline {pipeline.name!r} has not been validated yet", hint=f"dvc repro validate@{pipeline.name}"
         )
-    offenders = pl.read_parquet(folder / "offenders.parquet").filter(pl.col("check").is_in(list(CHECKS)))
+    offenders = pl.read_parquet(folder / "offenders.parquet").filter(pl.col("check").is_in(list(OF_LABELS)))
     # The learner's doubts first: scores of different checks do not compare.
     order = (pl.col("check") != "label_errors", -pl.col("score"), pl.col("id"))
     offenders = offenders.sort(order).unique("id", keep="first", maintain_order=True)

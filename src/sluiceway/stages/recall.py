@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sluiceway.config import DataParams
-from sluiceway.data import contents, memo, minhash
-from sluiceway.data.memo import Memo
+from sluiceway.data.measuring import contents, memo, minhash
+from sluiceway.data.measuring.memo import Memo
 from sluiceway.usecases.pipeline import Pipeline
 
 

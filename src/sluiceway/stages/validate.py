@@ -5,25 +5,26 @@ and a report must outlive a refusal. The stage ``gate`` acts on the verdict.
 """
 
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sluiceway.checks.base import Finding, Material, Offender, finding
 from sluiceway.checks.catalogue import CATALOGUE, check_severities, examine
 from sluiceway.data.answers import Answers
+from sluiceway.data.contract.suites import names_of
 from sluiceway.data.corrections import read_corrections
-from sluiceway.data.engines import Mapper, all_cores
-from sluiceway.data.learner import cross_fit
-from sluiceway.data.measuring import Measured, measure_all
+from sluiceway.data.learning.learner import cross_fit
+from sluiceway.data.measuring.engines import Mapper, all_cores
+from sluiceway.data.measuring.measure_all import Measured, measure_all
 from sluiceway.data.offenders import write_offenders
 from sluiceway.data.sketches import Sketches
-from sluiceway.data.suites import names_of
 from sluiceway.data.table import schema
 from sluiceway.gates import data as data_gate
 from sluiceway.gates.verdict import Severity, Verdict
@@ -36,7 +37,7 @@ from sluiceway.stages.reference import reference_of
 from sluiceway.usecases.pipeline import Pipeline
 
 if TYPE_CHECKING:
-    from sluiceway.data.expectations import ExpectationResult
+    from sluiceway.data.contract.expectations import ExpectationResult
 
 
 def validate(pipeline: Pipeline) -> None:
@@ -46,7 +47,7 @@ def validate(pipeline: Pipeline) -> None:
         NoRawData, UnknownLayout: there is nothing that could be read.
         ConfigError: the expectations, the corrections or the severities cannot be used.
     """
-    from sluiceway.data.expectations import read_suite, run_suite
+    from sluiceway.data.contract.expectations import read_suite, run_suite
 
     usecase, folder, reports = pipeline.usecase, pipeline.validated, pipeline.reports / "data"
     with stage("validate", pipeline) as clock:
@@ -65,7 +66,8 @@ def validate(pipeline: Pipeline) -> None:
             verdict.write(folder / "verdict.json")
             write_offenders({each.check.name: each.offenders for each in findings}, folder / "offenders.parquet")
         with clock("reports"):
-            write_data_report(pipeline, verdict, findings, material)
+            profile = _write_profile(material, folder / "profile.json")
+            write_data_report(pipeline, verdict, findings, material, profile)
         _mention_corrections(pipeline, measured)
         done("validate", pipeline, clock, _summary(measured, verdict, reports.relative_to(pipeline.root)))
 
@@ -153,6 +155,14 @@ def _judge(pipeline: Pipeline, measured: Measured, findings: Sequence[Finding]) 
         pipeline=pipeline.name,
         subject=_digest(pipeline.validated / "examples.parquet"),
     )
+
+
+def _write_profile(material: Material, path: Path) -> dict[str, Any]:
+    from sluiceway.data.profile import profile
+
+    facts = profile(material.scan(), material.measures, material.target)
+    path.write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    return facts
 
 
 def _mention_corrections(pipeline: Pipeline, measured: Measured) -> None:

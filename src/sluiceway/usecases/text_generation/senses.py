@@ -47,6 +47,11 @@ def surprise(known: Sequence[bytes], asked: Sequence[bytes]) -> npt.NDArray[np.f
 
 def thumbnail(payload: bytes, data: TextData) -> str:
     """The beginning of the text."""
-    text = payload.decode("utf-8", "replace")
+    text = "".join(_visible(character) for character in payload.decode("utf-8", "replace"))
     shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]} ..."
     return f"<blockquote>{html.escape(shown)}</blockquote>"
+
+
+def _visible(character: str) -> str:
+    """Write out what a page would not show, such as a zero byte."""
+    return character if character.isprintable() or character.isspace() else character.encode("unicode_escape").decode()

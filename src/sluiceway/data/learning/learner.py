@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from sluiceway.data.answers import Answers, Floats
-from sluiceway.data.folds import Job, Rows, first, keys_of, plan, ranks
-from sluiceway.data.machines import EstimatorFactory
-from sluiceway.data.machines import machine as machine_for
-from sluiceway.data.margins import ask_for_duels, best_scale, log_odds, probabilities
+from sluiceway.data.learning.folds import Job, Rows, first, keys_of, plan, ranks
+from sluiceway.data.learning.machines import EstimatorFactory
+from sluiceway.data.learning.machines import machine as machine_for
+from sluiceway.data.learning.margins import ask_for_duels, best_scale, log_odds, probabilities
 from sluiceway.data.sketches import Sketches, Vector
 from sluiceway.data.table import TargetKind
 

@@ -31,6 +31,27 @@ _FAILURES = {"be_null": "are there", "not_be_in_set": "are", "not_be_null": "are
 _QUANTITIES = {"proportion_of_non_null_values": "share of values present in", "row_count": "number of examples"}
 """Quantities that read badly when merely spelled out."""
 
+_RULES = {
+    "be": "of one type",
+    "be_between": "within limits",
+    "be_greater_than_b": "greater than the other",
+    "be_in_set": "one of a set",
+    "be_in_type_list": "of a known type",
+    "be_less_than": "below a limit",
+    "be_null": "always missing",
+    "be_of_type": "of one type",
+    "contain_set": "contain a set",
+    "equal_set": "equal to a set",
+    "exist": "there",
+    "match_regex": "match a pattern",
+    "match_regex_list": "match patterns",
+    "not_be_in_set": "none of a set",
+    "not_be_null": "never missing",
+    "not_match_regex": "free of a pattern",
+    "not_match_regex_list": "free of patterns",
+}
+"""Demands without their figures, where they read badly when merely spelled out."""
+
 _COLUMN_KEYS = ("column", "column_A", "column_B", "column_list")
 _BOUND_KEYS = ("min_value", "max_value", "strict_min", "strict_max")
 _ASIDE = (*_BOUND_KEYS, "mostly", "row_condition", "condition_parser", "ignore_row_if")
@@ -47,6 +68,27 @@ def figure(value: object) -> str:
         return f"{shown} and {len(value) - MOST_LISTED} more" if len(value) > MOST_LISTED else shown
     text = str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def title(name: str) -> str:
+    """Name a check for people: ``near copies across splits``, or of an expectation ``contrast: within limits``.
+
+    Args:
+        name: the check's; an expectation's is ``type:column``, with ``:2`` behind it where it stands a second time.
+    """
+    kind, _, rest = name.partition(":")
+    if not kind.startswith("expect_"):
+        return _words(name)
+    column, _, number = rest.rpartition(":")
+    if "_table_" not in kind and not (column and number.isdigit()):
+        column, number = rest, ""
+    columns = column.split(", ") if column else []
+    keys = ("column_A", "column_B") if "_pair_" in kind and len(columns) == 2 else ("column_list",)
+    kwargs = dict(zip(keys, columns if len(keys) == 2 else [columns], strict=True))
+    verb = _verb(kind) if "_to_" in kind else ""
+    rule = _RULES.get(verb, _words(verb or kind.removeprefix("expect_")).removeprefix("be "))
+    said = f"{subject(kind, kwargs) if verb else column or 'the table'}: {rule}"
+    return f"{said} ({number})" if number else said
 
 
 def columns_of(kwargs: Mapping[str, Any]) -> list[str]:

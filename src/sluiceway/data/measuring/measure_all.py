@@ -18,14 +18,14 @@ import numpy as np
 import pyarrow as pa
 
 from sluiceway.config import DataParams
-from sluiceway.data.blocks import Block, Listing
-from sluiceway.data.contents import Chunk, Look, Seen, Senses
 from sluiceway.data.corrections import Correction
-from sluiceway.data.engines import Mapper, all_cores
-from sluiceway.data.memo import Memo, Recall
-from sluiceway.data.repeats import Repeats
-from sluiceway.data.sample import Sample, limit
-from sluiceway.data.store import Rows, keys_of
+from sluiceway.data.measuring.blocks import Block, Listing
+from sluiceway.data.measuring.contents import Chunk, Look, Seen, Senses
+from sluiceway.data.measuring.engines import Mapper, all_cores
+from sluiceway.data.measuring.memo import Memo, Recall
+from sluiceway.data.measuring.repeats import Repeats
+from sluiceway.data.measuring.sample import Sample, limit
+from sluiceway.data.measuring.store import Rows, keys_of
 from sluiceway.data.table import Example, TableWriter, schema
 
 BLOCK = 4096

@@ -7,9 +7,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sluiceway.data.footer import Footer
-from sluiceway.data.passes import value_of
-from sluiceway.data.patterns import as_rust
+from sluiceway.data.contract.footer import Footer
+from sluiceway.data.contract.passes import value_of
+from sluiceway.data.contract.patterns import as_rust
 
 if TYPE_CHECKING:
     import polars as pl

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from sluiceway.data.footer import Footer
+from sluiceway.data.contract.footer import Footer
 
 if TYPE_CHECKING:
     import polars as pl

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sluiceway.data.neighbours import Places, nearest
+from sluiceway.checks.neighbours import Places, nearest
 from sluiceway.data.sketches import Signature, Vector
 
 Floats = npt.NDArray[np.float32]

@@ -20,10 +20,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from sluiceway.data.contents import DIGEST, SKETCH_COLUMNS, fact_columns
-from sluiceway.data.engines import cores
+from sluiceway.data.measuring.contents import DIGEST, SKETCH_COLUMNS, fact_columns
+from sluiceway.data.measuring.engines import cores
+from sluiceway.data.measuring.store import Keys, Rows, Store, keys_of
 from sluiceway.data.sources import Shelf, file_of
-from sluiceway.data.store import Keys, Rows, Store, keys_of
 from sluiceway.data.table import BadExample, MeasureKind
 
 Flags = npt.NDArray[np.bool_]

@@ -12,10 +12,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from sluiceway.config import DataParams
-from sluiceway.data.contents import DIGEST, SKETCH_COLUMNS
 from sluiceway.data.corrections import Correction
+from sluiceway.data.measuring.contents import DIGEST, SKETCH_COLUMNS
+from sluiceway.data.measuring.store import Keys, Rows
 from sluiceway.data.splits import Sides, read_time
-from sluiceway.data.store import Keys, Rows
 from sluiceway.data.table import BadExample, Example, SplitName
 
 Flags = npt.NDArray[np.bool_]

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sluiceway.data.conditions import ROW_BY_ROW, Arguments, kept, known_good, set_of
-from sluiceway.data.footer import Footer
-from sluiceway.data.passes import MOST, Offending, Pass, Plan, Rows, scan, value_of
+from sluiceway.data.contract.conditions import ROW_BY_ROW, Arguments, kept, known_good, set_of
+from sluiceway.data.contract.footer import Footer
+from sluiceway.data.contract.passes import MOST, Offending, Pass, Plan, Rows, scan, value_of
 
 if TYPE_CHECKING:
     import polars as pl

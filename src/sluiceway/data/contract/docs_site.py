@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any
 
-from sluiceway.data import datadocs
+from sluiceway.data.contract import datadocs
 
 ASSET = "examples"
 SOURCE = "table"

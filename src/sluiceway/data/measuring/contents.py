@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from sluiceway.config import DataParams
-from sluiceway.data.minhash import signature
+from sluiceway.data.measuring.minhash import signature
 from sluiceway.data.sources import Shelf
 from sluiceway.data.table import BadExample, MeasureKind, Measures, measure_schema
 from sluiceway.errors import DataError

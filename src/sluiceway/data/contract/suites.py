@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sluiceway.data import wording
+from sluiceway.data.contract import wording
 from sluiceway.errors import ConfigError, nearest
 
 _FORM = 'a suite looks like {"name": "digits", "expectations": [{"type": "...", "kwargs": {}, "severity": "critical"}]}'
@@ -22,7 +22,9 @@ def read_document(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"{path} does not exist", hint=_FORM) from None
+        raise ConfigError(
+            f"{path} does not exist", hint=f"`sluiceway expectations suggest {path.parent.name}` writes one"
+        ) from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path} is not UTF-8 text", hint="save it as UTF-8") from None
     except json.JSONDecodeError as error:

@@ -25,13 +25,13 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow.parquet as pq
 
-from sluiceway.data import wording
-from sluiceway.data.docs_site import ASSET, SOURCE, project, write_pages
-from sluiceway.data.footer import Footer
-from sluiceway.data.imports import slim_import
-from sluiceway.data.passes import MOST, Pass, Plan
-from sluiceway.data.suites import always, column_faults, names_of, read_document
-from sluiceway.data.translation import Question, plan
+from sluiceway.data.contract import wording
+from sluiceway.data.contract.docs_site import ASSET, SOURCE, project, write_pages
+from sluiceway.data.contract.footer import Footer
+from sluiceway.data.contract.imports import slim_import
+from sluiceway.data.contract.passes import MOST, Pass, Plan
+from sluiceway.data.contract.suites import always, column_faults, names_of, read_document
+from sluiceway.data.contract.translation import Question, plan
 from sluiceway.errors import ConfigError, DataError, nearest
 
 Severity = Literal["close", "warn"]

@@ -1,0 +1,1 @@
+"""Great Expectations on the example table: suites, the figures they need, their pages."""

@@ -1,0 +1,1 @@
+"""The classical learner that the data gate and the evaluation share."""
