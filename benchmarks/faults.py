@@ -761,12 +761,272 @@ def _clip(path: Path) -> None:
     path.write_bytes(file.getvalue())
 
 
+# Interactions: a line of a table each, user, item, rating and time.
+
+Line = list[str]
+Rewrite = Callable[[Line, np.random.Generator], Line]
+_TABLE, _CATALOGUE = "ml-100k.inter", "ml-100k.item"
+_FIRST_LINE = 2
+"""Number of the first line behind the header."""
+
+
+def read_lines(raw: Path) -> tuple[str, list[Line]]:
+    """The header and the lines of the table, in fields."""
+    header, *lines = (raw / _TABLE).read_text(encoding="utf-8").splitlines()
+    return header, [line.split("\t") for line in lines]
+
+
+def write_lines(raw: Path, header: str, lines: Sequence[Line], name: str = _TABLE) -> None:
+    """Write a table."""
+    text = "\n".join([header, *("\t".join(line) for line in lines)]) + "\n"
+    (raw / name).parent.mkdir(parents=True, exist_ok=True)
+    (raw / name).write_bytes(text.encode("utf-8", "surrogateescape"))
+
+
+def pair(line: Line) -> str:
+    """The id of an interaction."""
+    return f"{line[0]}/{line[1]}"
+
+
+def interactions(change: Rewrite, *, bad: bool) -> Inject:
+    """Change each of a random share of the lines; bad ones are known by their place."""
+
+    def inject(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
+        header, lines = read_lines(raw)
+        chosen = rng.choice(len(lines), max(1, round(rate * len(lines))), replace=False).tolist()
+        for at in chosen:
+            lines[at] = change(list(lines[at]), rng)
+        write_lines(raw, header, lines)
+        return {f"{_TABLE}:{at + _FIRST_LINE}" if bad else pair(lines[at]) for at in chosen}
+
+    return inject
+
+
+def at_field(place: int, change: Callable[[str, np.random.Generator], str]) -> Rewrite:
+    """Change one field of a line."""
+
+    def rewrite(line: Line, rng: np.random.Generator) -> Line:
+        line[place] = change(line[place], rng)
+        return line
+
+    return rewrite
+
+
+def _cut(line: Line, rng: np.random.Generator) -> Line:
+    text = "\t".join(line)
+    return [text[: int(rng.integers(1, len(text) - 2))]]
+
+
+def of_users(change: Callable[[list[Line], str, np.random.Generator], list[Line]], *, adds: bool = True) -> Inject:
+    """For a random share of the users, add lines to the table, or change their own."""
+
+    def inject(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
+        header, lines = read_lines(raw)
+        users = sorted({line[0] for line in lines})
+        chosen = rng.choice(users, max(1, round(rate * len(users))), replace=False).tolist()
+        own = {user: [list(line) for line in lines if line[0] == user] for user in chosen}
+        made = [line for number, user in enumerate(chosen) for line in change(own[user], f"9{number:04d}", rng)]
+        kept = lines if adds else [line for line in lines if line[0] not in own]
+        write_lines(raw, header, [*kept, *made])
+        return {pair(line) for line in made}
+
+    return inject
+
+
+def bots(spread: float) -> Callable[[list[Line], str, np.random.Generator], list[Line]]:
+    """Somebody who rates 200 films, one in about ten seconds."""
+
+    def make(lines: list[Line], name: str, rng: np.random.Generator) -> list[Line]:
+        films = rng.choice(np.arange(1, 1683), 200, replace=False)
+        times = float(lines[0][3]) + np.cumsum(10 + rng.uniform(-spread, spread, 200))
+        return [
+            [name, str(film), str(rng.integers(1, 6)), f"{time:.0f}"] for film, time in zip(films, times, strict=True)
+        ]
+
+    return make
+
+
+def twice(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
+    """Let some people rate a film once more."""
+    header, lines = read_lines(raw)
+    chosen = rng.choice(len(lines), round(rate * len(lines)), replace=False)
+    more = [[*lines[at][:2], str(rng.integers(1, 6)), str(int(lines[at][3]) + 60)] for at in chosen]
+    write_lines(raw, header, [*lines, *more])
+    return {pair(line) for line in more}
+
+
+def shuffled(place: int) -> Inject:
+    """Deal one field out anew."""
+
+    def inject(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
+        header, lines = read_lines(raw)
+        for line, value in zip(lines, rng.permutation([line[place] for line in lines]), strict=True):
+            line[place] = str(value)
+        write_lines(raw, header, lines)
+        return set()
+
+    return inject
+
+
+def keep_users(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
+    """Leave a share of the users."""
+    header, lines = read_lines(raw)
+    gone = {user for user in sorted({line[0] for line in lines}) if rng.random() >= rate}
+    write_lines(raw, header, [line for line in lines if line[0] not in gone])
+    return set()
+
+
+def titles_dealt_anew(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
+    """Let the catalogue's numbers mean other films."""
+    header, *lines = (raw / _CATALOGUE).read_text(encoding="utf-8").splitlines()
+    fields = [line.split("\t") for line in lines]
+    for line, title in zip(fields, rng.permutation([line[1] for line in fields]), strict=True):
+        line[1] = str(title)
+    write_lines(raw, header, fields, _CATALOGUE)
+    return set()
+
+
+def split_by_chance(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
+    """A split by hand without regard to time."""
+    header, lines = read_lines(raw)
+    sides = rng.choice(["train", "validation", "test"], len(lines), p=[0.8, 0.1, 0.1])
+    (raw / _TABLE).unlink()
+    for side in ("train", "validation", "test"):
+        write_lines(
+            raw, header, [line for line, own in zip(lines, sides, strict=True) if own == side], f"{side}/a.inter"
+        )
+    return set()
+
+
+ASIDE = ("quarantined_share",)
+ODD_USER = ("odd_groups",)
+OTHER_FILM = (
+    "expect_column_values_to_not_match_regex:target",
+    "expect_column_unique_value_count_to_be_between:target",
+)
+INTERACTION_FAULTS = (
+    Fault(
+        "cut lines",
+        "example",
+        ("missing_field", "bad_time", "impossible_time", *ASIDE),
+        interactions(_cut, bad=True),
+        (0.01, 0.05),
+    ),
+    Fault(
+        "not UTF-8",
+        "example",
+        ("unreadable", *ASIDE),
+        interactions(at_field(1, lambda text, rng: text + "\udcff"), bad=True),
+        (0.01, 0.05),
+    ),
+    Fault(
+        "impossible ratings",
+        "example",
+        ("impossible_rating", *ASIDE),
+        interactions(at_field(2, lambda text, rng: str(rng.choice([-1, 0, 6, 10, 99]))), bad=True),
+        (0.01, 0.05),
+    ),
+    Fault(
+        "ratings that are none",
+        "example",
+        ("bad_rating", *ASIDE),
+        interactions(at_field(2, lambda text, rng: str(rng.choice(["NaN", "null", "N/A", "five"]))), bad=True),
+        (0.01,),
+    ),
+    Fault(
+        "milliseconds",
+        "example",
+        ("impossible_time", *ASIDE),
+        interactions(at_field(3, lambda text, rng: text + "000"), bad=True),
+        (0.01, 0.05),
+    ),
+    Fault(
+        "times in the future",
+        "example",
+        ("impossible_time", *ASIDE),
+        interactions(at_field(3, lambda text, rng: str(int(text) + 10**9)), bad=True),
+        (0.01,),
+    ),
+    Fault("pairs twice", "data set", ("repeated_id", *ASIDE), twice, (0.02, 0.1)),
+    Fault(
+        "films out of the catalogue",
+        "contract",
+        OTHER_FILM,
+        interactions(at_field(1, lambda text, rng: str(int(text) + 5000)), bad=False),
+        (0.01, 0.05),
+        named=False,  # an expectation names a few only
+    ),
+    Fault("bots, every ten seconds", "data set", ODD_USER, of_users(bots(0.0)), (0.01, 0.05)),
+    Fault("bots, about every ten seconds", "data set", ODD_USER, of_users(bots(2.0)), (0.01, 0.05)),
+    Fault(
+        "users who only say five",
+        "data set",
+        ODD_USER,
+        of_users(lambda lines, name, rng: [[*line[:2], "5", line[3]] for line in lines], adds=False),
+        (0.02, 0.05),
+    ),
+    Fault(
+        "users under new names",
+        "data set",
+        ("copied_groups",),
+        of_users(lambda lines, name, rng: [[name, *line[1:]] for line in lines]),
+        (0.02, 0.05),
+    ),
+    Fault(
+        "users under new names, a day later",
+        "data set",
+        ("copied_groups",),
+        of_users(lambda lines, name, rng: [[name, *line[1:3], str(int(line[3]) + 86_400)] for line in lines]),
+        (0.05,),
+    ),
+    Fault("split without regard to time", "data set", ("time_overlap",), split_by_chance, named=False),
+    Fault("too few", "data set", ("enough_examples",), lambda raw, rate, rng: keep_users(raw, 0.05, rng), named=False),
+    Fault("times shuffled", "past", ("ids_mean_the_same",), shuffled(3), named=False),
+    Fault(
+        "film numbers shifted",
+        "past",
+        ("examples_kept",),
+        interactions(at_field(1, lambda text, rng: str(int(text) + 1)), bad=False),
+        named=False,
+    ),
+    Fault("titles dealt anew", "past", ("labels_as_before",), titles_dealt_anew, named=False),
+    Fault(
+        "ratings upside down",
+        "past",
+        ("drift_of_measures", "ids_mean_the_same"),
+        interactions(at_field(2, lambda text, rng: str(6 - int(text))), bad=False),
+        named=False,
+    ),
+    Fault(
+        "ratings of ten",
+        "contract",
+        ("impossible_rating", *ASIDE),
+        interactions(at_field(2, lambda text, rng: str(2 * int(text))), bad=False),
+        named=False,
+    ),
+    Fault(
+        "half of the users are gone",
+        "past",
+        ("examples_kept",),
+        lambda raw, rate, rng: keep_users(raw, 0.5, rng),
+        named=False,
+    ),
+)
+
+
 def resample(raw: Path, share: float, rng: np.random.Generator) -> None:
     """Leave a random share of the examples: another clean data set from the same source."""
-    if any(raw.rglob("*.txt")):
+    if (raw / _TABLE).exists():
+        keep_users(raw, (1 + share) / 2, rng)  # users are large: of fewer, some resamples have lost too many
+    elif any(raw.rglob("*.txt")):
         _drop(raw, 1 - share, rng)
     else:
         keep(lambda path, rate: share)(raw, 1.0, rng)
 
 
-FAULTS = {"digits": IMAGE_FAULTS, "tones": AUDIO_FAULTS, "verses": TEXT_FAULTS}
+FAULTS = {
+    "digits": IMAGE_FAULTS,
+    "movielens": INTERACTION_FAULTS,
+    "tones": AUDIO_FAULTS,
+    "verses": TEXT_FAULTS,
+}

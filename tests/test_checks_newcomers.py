@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.stats import t as student
+from sklearn.datasets import load_digits
 from sklearn.metrics import roc_auc_score
 
 from material import found, two_versions
@@ -41,31 +42,31 @@ def test_the_separation_is_that_of_scikit_learn(rng, digits):
     assert effect == pytest.approx(2 * roc_auc_score(new, scores, sample_weight=weights) - 1)
 
 
-def standard_error(scores, new, clusters, weights):
+def standard_error(scores, new, clusters):
     """Undo the interval: half of it is so many standard errors."""
-    least = min(len(np.unique(clusters[new])), len(np.unique(clusters[~new])))
-    return clustered_separation(scores, new, clusters, weights)[1] / student.ppf(1 - SIGNIFICANT / 2, least - 1)
+    least = min(kish(clusters[side]) for side in (new, ~new))
+    return clustered_separation(scores, new, clusters, np.ones(len(new)))[1] / student.ppf(
+        1 - SIGNIFICANT / 2, least - 1
+    )
 
 
-@pytest.mark.parametrize(
-    ("old", "fresh", "of", "shared"), [(40, 25, 8, 0), (300, 200, 1, 0), (40, 30, 8, 30), (30, 30, 10, 15)]
-)
+@pytest.mark.parametrize(("old", "fresh", "of", "shared"), [(40, 25, 8, 0), (150, 100, 1, 0), (30, 30, 10, 15)])
 def test_its_error_is_that_of_a_bootstrap_of_clusters(rng, old, fresh, of, shared):
     scores, new, clusters = scored(rng, old, fresh, of, shared=shared)
     members = [np.flatnonzero(clusters == each) for each in np.unique(clusters)]
     effects = []
-    for _ in range(400):
+    for _ in range(250):
         drawn = np.concatenate([members[each] for each in rng.integers(len(members), size=len(members))])
         effects.append(2 * roc_auc_score(new[drawn], scores[drawn]) - 1)
-    assert standard_error(scores, new, clusters, np.ones(len(new))) == pytest.approx(np.std(effects), rel=0.15)
+    assert standard_error(scores, new, clusters) == pytest.approx(np.std(effects), rel=0.15)
 
 
 def test_one_example_that_weighs_most_makes_it_unsure(rng):
     scores, new, clusters = scored(rng, 200, 200, of=1)
     weights = np.ones(400)
-    usual = standard_error(scores, new, clusters, weights)
+    assert clustered_separation(scores, new, clusters, weights)[1] < 0.3
     weights[0] = 1_000
-    assert standard_error(scores, new, clusters, weights) > 3 * usual
+    assert clustered_separation(scores, new, clusters, weights)[1] > 1
 
 
 def test_the_interval_covers_the_truth():
@@ -79,8 +80,8 @@ def test_the_interval_covers_the_truth():
 
 def test_clusters_count_and_not_examples(rng):
     scores, new, clusters = scored(rng, 20, 20, of=30, alike=0.8)
-    apart = standard_error(scores, new, np.arange(len(new)), np.ones(len(new)))
-    assert standard_error(scores, new, clusters, np.ones(len(new))) > 3 * apart
+    apart = standard_error(scores, new, np.arange(len(new)))
+    assert standard_error(scores, new, clusters) > 3 * apart
 
 
 def test_kish_by_hand():
@@ -92,7 +93,7 @@ def test_kish_by_hand():
 # The classifier.
 
 
-def contents(rng, clusters, of, level, features=12, shift=0.0, widen=1.0):
+def contents(rng, clusters, of, level, features=8, shift=0.0, widen=1.0):
     place = np.repeat(np.arange(clusters), of)
     middle = level * rng.normal(size=(clusters, features))[place]
     return shift + widen * (middle + rng.normal(size=(len(place), features)))
@@ -106,10 +107,10 @@ def told(seed, old, fresh, of=1, level=0.0, **change):
 
 
 CLEAN = {
-    "each by itself": (150, 60, 1, 0.0),
-    "groups": (40, 20, 10, 1.0),
-    "faint groups": (40, 20, 10, 0.3),
-    "few new ones": (40, 6, 15, 1.0),
+    "each by itself": (120, 60, 1, 0.0),
+    "groups": (40, 20, 5, 1.0),
+    "faint groups": (40, 20, 5, 0.3),
+    "few new ones": (30, 6, 10, 1.0),
     "few of both": (6, 6, 30, 2.0),
 }
 
@@ -122,7 +123,7 @@ def test_the_same_is_told_apart_in_one_of_sixty_at_most(name):
 
 
 @pytest.mark.parametrize("name", ["each by itself", "groups"])
-@pytest.mark.parametrize(("change", "least"), [({"shift": 1.5}, 0.9), ({"widen": 2.0}, 0.8), ({"widen": 0.5}, 0.8)])
+@pytest.mark.parametrize(("change", "least"), [({"shift": 2.0}, 0.9), ({"widen": 2.0}, 0.8), ({"widen": 0.5}, 0.8)])
 def test_another_kind_is_told_apart(name, change, least):
     """What only widens, or narrows, is seen by the squares."""
     result = told(0, *CLEAN[name], **change)
@@ -200,15 +201,32 @@ def grown(folder, rng, *, added=120, shares=(0.5, 0.3, 0.2), shift=0.0, known=40
 
 
 def test_new_contents_of_the_same_kind_pass(tmp_path):
-    for seed in range(10):
+    for seed in range(5):
         check = found(drift_of_contents, grown(tmp_path, np.random.default_rng(seed)))[NAME].check
         assert check.passed
         assert check.offenders == 0
         assert abs(check.figure) < 0.35
 
 
+@pytest.mark.parametrize("change", ["none", "darker", "noisy", "mirrored"])
+def test_digits_that_were_drawn_otherwise_are_seen(tmp_path, change):
+    """Real contents: one half is the version before, of the other 200 are new."""
+    data = load_digits()
+    order = np.random.default_rng(0).permutation(len(data.target))
+    pixels, target = data.images[order] / 16, data.target[order]
+    old, new = slice(0, 800), slice(800, 1_000)
+    noise = np.random.default_rng(1).normal(0, 0.3, pixels[new].shape)
+    changed = {"none": pixels[new], "darker": 0.6 * pixels[new], "noisy": pixels[new] + noise}
+    fresh = changed.get(change, pixels[new][:, :, ::-1])
+    before = {"target": target[old], "features": pixels[old].reshape(-1, 64)}
+    now = {"target": target[new], "features": fresh.reshape(-1, 64)}
+    check = found(drift_of_contents, two_versions(tmp_path, before, now))[NAME].check
+    assert check.passed is (change == "none")
+    assert check.figure < 0.2 if change == "none" else check.figure > 0.6
+
+
 def test_other_class_shares_are_no_drift_of_contents(tmp_path):
-    for seed in range(10):
+    for seed in range(5):
         material = grown(tmp_path, np.random.default_rng(seed), shares=(0.1, 0.1, 0.8))
         assert found(drift_of_contents, material)[NAME].check.passed
     assert not found(drift_of_contents, replace(material, target="none"))[NAME].check.passed
@@ -219,7 +237,7 @@ def test_new_contents_of_another_kind_close_and_are_named(tmp_path, rng):
     assert finding.check.closes
     assert finding.check.figure > 0.8
     assert finding.check.offenders == 120
-    assert "120 new contents are told from those of p version 1 by 0." in finding.check.message
+    assert "120 new contents are told from those of p version 1 by 1.00 (0.9" in finding.check.message
     assert {each.id for each in finding.offenders} <= {f"e{at + 10**9}" for at in range(400, 520)}
     assert finding.offenders[0].score == max(each.score for each in finding.offenders)
 
@@ -241,7 +259,11 @@ def test_a_class_that_is_new_is_not_compared(tmp_path, rng):
 def test_a_class_that_is_new_does_not_lend_its_groups(tmp_path, rng):
     """Of 60 new groups 59 have a new class: the known one is of one group, and that may be as it likes."""
     material = grown(tmp_path, rng)
-    old = {"target": ["a"] * 200, "features": rng.normal(size=(200, 12)), "group": [f"g{at // 10}" for at in range(200)]}
+    old = {
+        "target": ["a"] * 200,
+        "features": rng.normal(size=(200, 12)),
+        "group": [f"g{at // 10}" for at in range(200)],
+    }
     fresh = {
         "target": ["a"] * 40 + ["z"] * 118,
         "features": np.concatenate([3 + rng.normal(size=(40, 12)), rng.normal(size=(118, 12))]),

@@ -20,8 +20,9 @@ def truncate_images(raw: Path) -> None:
 
 
 def flip_labels(raw: Path) -> None:
-    for path in sorted((raw / "3").iterdir())[:12] + sorted((raw / "8").iterdir())[:12]:
-        other = "0" if path.parent.name == "3" else "1"
+    chosen = [path for digit in "0123456789" for path in sorted((raw / digit).iterdir())[:40:10]]
+    for number, path in enumerate(chosen):
+        other = str((int(path.parent.name) + 1 + number % 9) % 10)
         path.rename(raw / other / f"{path.stem}-moved.png")
 
 

@@ -26,7 +26,8 @@ def classes_present(material: Material) -> Iterator[Finding]:
     if material.target != "class":
         return
     counts, limits = class_counts(material), material.limits
-    filled = [split for split in SPLITS if any(split in places for places in counts.values())]
+    there = set(material.scan().select("split").unique().collect(engine="streaming")["split"])
+    filled = [split for split in SPLITS if split in there]
     missing = [f"{name} in {split}" for name in counts for split in filled if split not in counts[name]]
     listed = f"{', '.join(missing[:_LISTED])}{' ...' if len(missing) > _LISTED else ''}"
     yield finding(
@@ -103,12 +104,13 @@ def class_counts(material: Material) -> Counts:
 
 
 def _independent(material: Material) -> dict[str, int]:
-    """Count what chance put on each side: groups, and the examples without one."""
+    """Count what chance put on each side, of the examples with a class: groups, and the examples without one."""
     import polars as pl
 
     group = pl.col("group")
+    classed = material.scan().filter(pl.col("target").is_not_null())
     counted = group.hash().filter(group.is_not_null()).n_unique() + group.null_count()
-    found: dict[str, int] = dict(material.scan().group_by("split").agg(counted).collect(engine="streaming").rows())
+    found: dict[str, int] = dict(classed.group_by("split").agg(counted).collect(engine="streaming").rows())
     return {split: found.get(split, 0) for split in SPLITS}
 
 

@@ -206,18 +206,16 @@ def clustered_separation(scores: Floats, new: Marks, clusters: Ints, weights: Fl
     above = _share_below(scores[new], scores[~new], rest)
     below = 1 - _share_below(scores[~new], scores[new], own)
     area = float(own @ above)
-    _, place = np.unique(clusters, return_inverse=True)
-    place = place.reshape(-1)
-    number = int(place.max()) + 1
-    sums_new = np.bincount(place[new], weights=own * (above - area), minlength=number)
-    sums_old = np.bincount(place[~new], weights=rest * (below - area), minlength=number)
-    has_new, has_old = np.bincount(place[new], minlength=number) > 0, np.bincount(place[~new], minlength=number) > 0
-    counts = [int(each.sum()) for each in (has_new, has_old, has_new & has_old)]
-    few_new, few_old, shared = (count / max(1, count - 1) for count in counts)
-    variance = few_new * float(sums_new @ sums_new) + few_old * float(sums_old @ sums_old)
-    variance += 2 * shared * float(sums_new @ sums_old)
-    reach = float(t.ppf(1 - SIGNIFICANT / 2, max(1, min(counts[:2]) - 1)))
-    return 2 * area - 1, 2 * reach * float(np.sqrt(max(variance, 0.0)))
+    place = np.unique(clusters, return_inverse=True)[1].reshape(-1)
+    moves, counts = [], []  # by how much the area moves without each cluster, and how many clusters that is worth
+    for side, shares, gaps in ((new, own, above - area), (~new, rest, below - area)):
+        held = np.bincount(place[side], weights=shares, minlength=int(place.max()) + 1)
+        sums = np.bincount(place[side], weights=shares * gaps, minlength=len(held))
+        moves.append(sums / np.maximum(1 - held, 1e-12))
+        counts.append(1 / float(held @ held))
+    variance = float((moves[0] + moves[1]) @ (moves[0] + moves[1]))
+    reach = float(t.ppf(1 - SIGNIFICANT / 2, max(1.0, min(counts) - 1)))
+    return 2 * area - 1, 2 * reach * float(np.sqrt(variance))
 
 
 def _share_below(asked: Floats, others: Floats, weights: Floats) -> Floats:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _FEW = 2
 """So many changed examples close no gate, however few there are in all, unless the limit is 0."""
 _LISTED = 5
+_NONE = "nothing"
 
 
 def columns_as_before(material: Material) -> Iterator[Finding]:
@@ -61,15 +62,17 @@ def _joined(material: Material, reference: Reference) -> "tuple[int, pl.DataFram
     """Return the number of examples before, and those known now: ``row``, ``key``, ``moved``, ``relabelled``."""
     import polars as pl
 
+    target = pl.col("target")
+    if material.target == "number":  # 0.50 is 0.5
+        target = pl.coalesce((target.cast(pl.Float64, strict=False) + 0.0).cast(pl.String), target)
+
     def hashed(rows: "pl.LazyFrame") -> "pl.LazyFrame":
-        return rows.select(
-            key=pl.col("id").hash(), content=pl.col("checksum").hash(), target=pl.col("target").fill_null("").hash()
-        )
+        return rows.select(key=pl.col("id").hash(), content=pl.col("checksum").hash(), target=target.hash())
 
     before = hashed(pl.scan_parquet(reference.examples))
     now = hashed(material.scan()).with_row_index("row")
     count = int(before.select(pl.len()).collect().item())
-    both = now.join(before, on="key", suffix="_before")
+    both = now.join(before, on="key", suffix="_before", maintain_order="left")
     moved = pl.col("content") != pl.col("content_before")
     relabelled = ~moved & (pl.col("target") != pl.col("target_before"))
     return count, both.select("row", "key", moved=moved, relabelled=relabelled).collect(engine="streaming")
@@ -83,7 +86,8 @@ def _kept(material: Material, reference: Reference, before: int, known: "pl.Data
     ids: list[str] = []
     if lost:
         old = pl.scan_parquet(reference.examples).select("id")
-        gone = old.join(known.lazy().select("key"), left_on=pl.col("id").hash(), right_on="key", how="anti")
+        there = known.lazy().select("key")
+        gone = old.join(there, left_on=pl.col("id").hash(), right_on="key", how="anti", maintain_order="left")
         ids = gone.head(MOST_OFFENDERS).collect(engine="streaming")["id"].to_list()
     return finding(
         "examples_kept",
@@ -107,7 +111,7 @@ def _same_meaning(material: Material, reference: Reference, known: "pl.DataFrame
         passed=share <= limit or (len(rows) <= _FEW and limit > 0),
         figure=round(share, 6),
         limit=limit,
-        offenders=[Offender(name, "another content under the same id") for name, _ in _named(material, rows.to_list())],
+        offenders=[Offender(name, "another content under the same id") for name, _ in _named(material, rows)],
         count=len(rows),
     )
 
@@ -122,7 +126,7 @@ def _same_targets(material: Material, reference: Reference, known: "pl.DataFrame
         corrected = pl.Series(sorted(material.corrected), dtype=pl.String).hash().implode()
         rows = rows.filter(~pl.col("key").is_in(corrected))
     share = rows.height / max(1, known.height)
-    named = _named(material, rows["row"].to_list())
+    named = _named(material, rows["row"])
     old = _targets_before(reference, [name for name, _ in named])
     return finding(
         "labels_as_before",
@@ -131,16 +135,14 @@ def _same_targets(material: Material, reference: Reference, known: "pl.DataFrame
         passed=share <= limit or (rows.height <= _FEW and limit > 0),
         figure=round(share, 6),
         limit=limit,
-        offenders=[Offender(name, f"was {old.get(name)}, is {target}") for name, target in named],
+        offenders=[Offender(name, f"was {old.get(name) or _NONE}, is {target or _NONE}") for name, target in named],
         count=rows.height,
     )
 
 
-def _named(material: Material, rows: Sequence[int]) -> list[tuple[str, str | None]]:
+def _named(material: Material, rows: "pl.Series") -> list[tuple[str, str | None]]:
     """Return ids and targets of the first of some rows."""
-    import polars as pl
-
-    wanted = pl.LazyFrame({"row": rows[:MOST_OFFENDERS]}, schema={"row": pl.UInt32})
+    wanted = rows.head(MOST_OFFENDERS).to_frame().lazy()
     table = material.scan().with_row_index("row").select("row", "id", "target")
     return (
         table.join(wanted, on="row", how="semi").sort("row").collect(engine="streaming").select("id", "target").rows()

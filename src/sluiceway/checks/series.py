@@ -22,8 +22,11 @@ MAX_STUCK = 0.05
 _LEAST_RUN = 30
 _LONGER = 10
 """How many times as long as most runs of the same value a run must be: a wheel is at rest on every straight road."""
-_OFTEN = 5
+_OFTEN = 3
 """Other runs of a value that make it one at which the target is wont to rest."""
+_TAIL = 3.3
+"""Where lengths of runs have a long tail, as straight roads have: how far it reaches beyond the median, in powers of
+what the 90th percentile does. Of a log-normal one, 1 in 100,000 lies beyond."""
 _LEAST_DISTINCT = 32
 """Distinct targets below which equal neighbours are nothing odd, as in ratings."""
 _MOST_SHIFT = 15
@@ -131,13 +134,31 @@ def stuck_runs(values: Floats, groups: Ints) -> tuple[Ints, Ints]:
     new[1:] = (values[1:] != values[:-1]) | (groups[1:] != groups[:-1])
     starts = np.flatnonzero(new)
     lengths = np.diff(np.append(starts, len(values)))
-    stuck = []
-    for run in np.flatnonzero(lengths >= _LEAST_RUN):
-        others = lengths[(values[starts] == values[starts[run]]) & (np.arange(len(starts)) != run)]
-        usual = float(np.quantile(others, 0.9)) if len(others) >= _OFTEN else 1.0
-        if lengths[run] >= _LONGER * usual:
-            stuck.append(run)
+    order = np.lexsort((lengths, values[starts]))  # of one value together, the longest last
+    edges = np.flatnonzero(np.diff(values[starts][order], prepend=np.nan) != 0)
+    stuck = np.zeros(len(starts), bool)
+    for start, end in pairwise([*edges.tolist(), len(starts)]):
+        if lengths[order[end - 1]] >= _LEAST_RUN:
+            own = lengths[order[start:end]]
+            stuck[order[start:end]] = (own >= _LEAST_RUN) & (own >= _usual_lengths(own))
     return starts[stuck], lengths[stuck]
+
+
+def _usual_lengths(ordered: Ints) -> Floats:
+    """Return for each run of a value, in order of length [R], how long it might be, as the others of the value are."""
+    others = len(ordered) - 1
+    if others < _OFTEN:
+        return np.full(len(ordered), float(_LONGER))
+
+    def quantile(share: float) -> Floats:
+        low, rest = divmod(share * (others - 1), 1)
+        place = np.minimum(int(low) + np.arange(2), others - 1)
+        # Leaving one out moves all after it by one place.
+        near = ordered[place + (place >= np.arange(len(ordered))[:, None])]
+        return np.asarray(near[:, 0] + rest * (near[:, 1] - near[:, 0]), np.float64)
+
+    half, tenth = quantile(0.5), quantile(0.9)
+    return np.asarray(np.maximum(_LONGER * tenth, half * (tenth / half) ** _TAIL), np.float64)
 
 
 # Out of step.
@@ -177,10 +198,15 @@ def best_shift(predictions: Floats, values: Floats, groups: Ints) -> tuple[int, 
     best = int(whole.argmax())
     gain = whole[best] - whole[middle]
     without = np.array([_correlations(sums.sum(1) - sums[:, left]) for left in range(_BLOCKS)])
-    gains = without[:, best] - without[:, middle]
-    error = float(np.sqrt((_BLOCKS - 1) / _BLOCKS * ((gains - gains.mean()) ** 2).sum()))
-    clear = whole[best] >= _LEAST_CORRELATION and gain >= _LEAST_GAIN * whole[best] and gain > _Z * error
+    error = _jackknife(without[:, best] - without[:, middle])
+    sure = whole[best] > _Z * _jackknife(without[:, best])
+    clear = sure and whole[best] >= _LEAST_CORRELATION and gain >= _LEAST_GAIN * whole[best] and gain > _Z * error
     return (int(shifts[best]), float(gain / whole[best])) if clear else (0, 0.0)
+
+
+def _jackknife(figures: Floats) -> float:
+    """Return the standard error of a figure from those without each block."""
+    return float(np.sqrt((len(figures) - 1) / len(figures) * ((figures - figures.mean()) ** 2).sum()))
 
 
 def _centred(values: Floats, groups: Ints) -> Floats:

