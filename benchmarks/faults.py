@@ -577,12 +577,456 @@ def _drop(raw: Path, share: float, rng: np.random.Generator) -> set[str]:
     return set()
 
 
+# Sounds: a folder per class.
+
+Wave = np.ndarray[Any, np.dtype[np.float64]]
+_SOUND = {".ogg": ("OGG", "VORBIS"), ".wav": ("WAV", "PCM_16"), ".mp3": ("MP3", "MPEG_LAYER_III")}
+
+
+def sounds(change: Callable[[Wave, int, np.random.Generator], tuple[Wave, int]]) -> Callable[..., None]:
+    """Make a change of a file from a change of its wave [N, C] and sampling rate."""
+
+    def rewrite(path: Path, rng: np.random.Generator) -> None:
+        import soundfile
+
+        wave, rate = change(*soundfile.read(path, always_2d=True), rng)
+        kind, subtype = _SOUND[path.suffix]
+        soundfile.write(path, wave, rate, format=kind, subtype=subtype)
+
+    return rewrite
+
+
+def wave(change: Callable[[Wave, np.random.Generator], Wave]) -> Callable[..., None]:
+    """Make a change of a file from a change of its wave; the sampling rate stays."""
+    return sounds(lambda samples, rate, rng: (change(samples, rng), rate))
+
+
+def _faster(samples: Wave, factor: float) -> Wave:
+    """Play faster: by 2 an octave higher, in half the time."""
+    places = np.arange(0, len(samples) - 1, factor)
+    return np.stack([np.interp(places, np.arange(len(samples)), each) for each in samples.T], 1)
+
+
+def at_rate(rate: int) -> Callable[..., None]:
+    """Bring to another sampling rate."""
+    return sounds(lambda samples, old, rng: (_faster(samples, old / rate), rate))
+
+
+def _noise_as_loud(samples: Wave, rng: np.random.Generator) -> Wave:
+    return rng.normal(0, samples.std(), samples.shape)
+
+
+def _music(samples: Wave, rng: np.random.Generator) -> Wave:
+    time = np.arange(len(samples))[:, None] / 44_100
+    chord = [np.sin(2 * np.pi * hertz * time) for hertz in rng.choice([262, 330, 392, 523, 659, 784, 1047], 3)]
+    return 0.15 * np.sum(chord, 0)
+
+
+def _hissing(samples: Wave, rng: np.random.Generator) -> Wave:
+    return samples + rng.normal(0, 0.03 * samples.std(), samples.shape)
+
+
+def _moved(samples: Wave, rng: np.random.Generator) -> Wave:
+    before, after = (np.zeros((int(rng.integers(200, 2_000)), samples.shape[1])) for _ in range(2))
+    return np.concatenate([before, samples, after])
+
+
+def _beeping(samples: Wave, rng: np.random.Generator) -> Wave:
+    time = np.arange(min(len(samples), 2_000))[:, None] / 44_100
+    changed = samples.copy()
+    changed[: len(time)] += 0.1 * np.sin(2 * np.pi * 5_000 * time)
+    return changed
+
+
+def _again_as(suffix: str) -> Callable[..., None]:
+    """Store in another format, with the losses of that."""
+
+    def change(path: Path, rng: np.random.Generator) -> None:
+        import soundfile
+
+        samples, rate = soundfile.read(path, always_2d=True)
+        kind, subtype = _SOUND[suffix]
+        soundfile.write(path.with_suffix(suffix), samples, rate, format=kind, subtype=subtype)
+        path.unlink()
+
+    return change
+
+
+def recoded(suffix: str) -> Inject:
+    """Add copies of a random share of the sounds in another format."""
+
+    def inject(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
+        made = set()
+        for path in some(images(raw), rate, rng):
+            copy = path.with_name(f"{path.stem}-copy{path.suffix}")
+            copy.write_bytes(path.read_bytes())
+            _again_as(suffix)(copy, rng)
+            made.add(copy.with_suffix(suffix).relative_to(raw).as_posix())
+        return made
+
+    return inject
+
+
+def syllables_on_all_sides(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
+    """Split by chance, though a syllable in another tone is no new syllable. The data was split by hand."""
+    into_split_folders(raw, lambda path: str(rng.choice(["train", "validation", "test"], p=[0.7, 0.1, 0.2])))
+    return set()
+
+
+RATE = ("outliers", "expect_column_values_to_be_between:sample_rate")
+STEREO = ("outliers", "expect_column_values_to_be_between:channels")
+LEVEL = ("outliers", "expect_column_values_to_be_between:loudness", "expect_column_mean_to_be_between:loudness")
+ODD_SOUND = ("strangers", "outliers", *LEVEL)
+SOUND_DRIFT = ("drift_of_measures", "drift_of_contents")
+
+AUDIO_FAULTS = (
+    Fault("truncated files", "example", BAD_FILE, each(_truncate), (0.01, 0.05)),
+    Fault("empty files", "example", BAD_FILE, each(lambda path, rng: path.write_bytes(b"") and None), (0.01, 0.05)),
+    Fault(
+        "text named .ogg",
+        "example",
+        BAD_FILE,
+        each(lambda path, rng: path.write_bytes(b"<html>404 Not Found</html>") and None),
+        (0.01, 0.05),
+    ),
+    Fault("silent", "example", ("silent", "quarantined_share"), each(wave(lambda w, r: 0 * w)), (0.01, 0.05)),
+    Fault(
+        "clipped",
+        "example",
+        ("clipped", "quarantined_share", "expect_column_values_to_be_between:clipped", *LEVEL),
+        each(lambda path, rng: _clip(path)),
+        (0.01, 0.05),
+    ),
+    Fault("16 kHz among 44.1", "contract", RATE, each(at_rate(16_000)), (0.01, 0.05)),
+    Fault("48 kHz among 44.1", "contract", RATE, each(at_rate(48_000)), (0.01, 0.05)),
+    Fault(
+        "the wrong rate in the header",
+        "example",
+        (*RATE, *ODD_SOUND, "expect_column_values_to_be_between:seconds"),
+        each(sounds(lambda w, rate, rng: (w, 16_000))),
+        (0.01, 0.05),
+    ),
+    Fault("stereo among mono", "contract", STEREO, each(wave(lambda w, r: np.repeat(w, 2, 1))), (0.01, 0.05)),
+    Fault("far too quiet", "example", LEVEL, each(wave(lambda w, r: 0.03 * w)), (0.01, 0.05)),
+    Fault("noise for speech", "example", ODD_SOUND, each(wave(_noise_as_loud)), (0.01, 0.05)),
+    Fault("music for speech", "example", ODD_SOUND, each(wave(_music)), (0.01, 0.05)),
+    Fault("an unknown class", "contract", CLASSES, lambda raw, rate, rng: _strays(raw, rate, rng), (0.01,)),
+    Fault(
+        "a class is missing",
+        "data set",
+        CLASSES,
+        keep(lambda path, rate: float(path.parent.name != "3")),
+        named=False,
+    ),
+    Fault("too few", "data set", ("enough_examples", "class_sizes"), keep(lambda path, rate: 0.1), named=False),
+    Fault("labels flipped", "data set", ("label_errors",), flip(), (0.02, 0.05, 0.1)),
+    Fault("labels flipped 2-3", "data set", ("label_errors",), flip({"2": "3", "3": "2"}), (0.1,)),
+    Fault("labels shuffled", "data set", ("target_depends_on_content", "label_errors"), shuffle_labels, named=False),
+    Fault("exact copies", "data set", ("copies_inside_splits",), copies(None), (0.1,)),
+    Fault("copies of another class", "data set", CONTRADICTED, copies(None, other_class=True), (0.01, 0.05)),
+    Fault("near copies: gain", "data set", NEAR, copies(wave(lambda w, r: r.uniform(0.4, 0.9) * w)), (0.02, 0.1)),
+    Fault("near copies: noise", "data set", NEAR, copies(wave(_hissing)), (0.02, 0.1)),
+    Fault("near copies: shifted", "data set", NEAR, copies(wave(_moved)), (0.02, 0.1)),
+    Fault("near copies: MP3", "data set", NEAR, recoded(".mp3"), (0.02, 0.1)),
+    Fault(
+        "copies across a given split", "data set", ("copies_across_splits",), copies_across, (0.01, 0.05), named=False
+    ),
+    Fault(
+        "syllables on all sides",
+        "data set",
+        ("group_on_one_side",),
+        syllables_on_all_sides,
+        options={"data.group": r"/([^/]+)\.ogg$"},
+        named=False,
+    ),
+    Fault("a beep on one class", "data set", ("shortcuts",), of_class("3", wave(_beeping)), named=False),
+    Fault("one class is WAV", "data set", ("shortcuts", "outliers"), of_class("3", _again_as(".wav")), named=False),
+    Fault("a higher voice", "past", SOUND_DRIFT, each(wave(lambda w, r: _faster(w, 1.3))), named=False),
+    Fault(
+        "a third is a higher voice", "past", SOUND_DRIFT, each(wave(lambda w, r: _faster(w, 1.3))), (0.33,), named=False
+    ),
+    Fault("all quieter than before", "past", SOUND_DRIFT, each(wave(lambda w, r: 0.5 * w)), named=False),
+    Fault("known sounds relabelled", "past", ("labels_as_before", "label_errors"), flip(), (0.02,)),
+    Fault("half is gone", "past", ("examples_kept",), keep(lambda path, rate: 0.5), named=False),
+)
+
+
+def _clip(path: Path) -> None:
+    """Too loud for 16 bits. Stored as WAV: a lossy format would smooth the edges."""
+    import soundfile
+
+    samples, rate = soundfile.read(path, always_2d=True)
+    file = io.BytesIO()
+    soundfile.write(file, np.clip(12 * samples, -1, 1), rate, format="WAV", subtype="PCM_16")
+    path.write_bytes(file.getvalue())
+
+
+# Interactions: a line of a table each, user, item, rating and time.
+
+Line = list[str]
+Rewrite = Callable[[Line, np.random.Generator], Line]
+_TABLE, _CATALOGUE = "ml-100k.inter", "ml-100k.item"
+_FIRST_LINE = 2
+"""Number of the first line behind the header."""
+
+
+def read_lines(raw: Path) -> tuple[str, list[Line]]:
+    """The header and the lines of the table, in fields."""
+    header, *lines = (raw / _TABLE).read_text(encoding="utf-8").splitlines()
+    return header, [line.split("\t") for line in lines]
+
+
+def write_lines(raw: Path, header: str, lines: Sequence[Line], name: str = _TABLE) -> None:
+    """Write a table."""
+    text = "\n".join([header, *("\t".join(line) for line in lines)]) + "\n"
+    (raw / name).parent.mkdir(parents=True, exist_ok=True)
+    (raw / name).write_bytes(text.encode("utf-8", "surrogateescape"))
+
+
+def pair(line: Line) -> str:
+    """The id of an interaction."""
+    return f"{line[0]}/{line[1]}"
+
+
+def interactions(change: Rewrite, *, bad: bool) -> Inject:
+    """Change each of a random share of the lines; bad ones are known by their place."""
+
+    def inject(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
+        header, lines = read_lines(raw)
+        chosen = rng.choice(len(lines), max(1, round(rate * len(lines))), replace=False).tolist()
+        for at in chosen:
+            lines[at] = change(list(lines[at]), rng)
+        write_lines(raw, header, lines)
+        return {f"{_TABLE}:{at + _FIRST_LINE}" if bad else pair(lines[at]) for at in chosen}
+
+    return inject
+
+
+def at_field(place: int, change: Callable[[str, np.random.Generator], str]) -> Rewrite:
+    """Change one field of a line."""
+
+    def rewrite(line: Line, rng: np.random.Generator) -> Line:
+        line[place] = change(line[place], rng)
+        return line
+
+    return rewrite
+
+
+def _cut(line: Line, rng: np.random.Generator) -> Line:
+    text = "\t".join(line)
+    return [text[: int(rng.integers(1, len(text) - 2))]]
+
+
+def of_users(change: Callable[[list[Line], str, np.random.Generator], list[Line]], *, adds: bool = True) -> Inject:
+    """For a random share of the users, add lines to the table, or change their own."""
+
+    def inject(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
+        header, lines = read_lines(raw)
+        users = sorted({line[0] for line in lines})
+        chosen = rng.choice(users, max(1, round(rate * len(users))), replace=False).tolist()
+        own = {user: [list(line) for line in lines if line[0] == user] for user in chosen}
+        made = [line for number, user in enumerate(chosen) for line in change(own[user], f"9{number:04d}", rng)]
+        kept = lines if adds else [line for line in lines if line[0] not in own]
+        write_lines(raw, header, [*kept, *made])
+        return {pair(line) for line in made}
+
+    return inject
+
+
+def bots(spread: float) -> Callable[[list[Line], str, np.random.Generator], list[Line]]:
+    """Somebody who rates 200 films, one in about ten seconds."""
+
+    def make(lines: list[Line], name: str, rng: np.random.Generator) -> list[Line]:
+        films = rng.choice(np.arange(1, 1683), 200, replace=False)
+        times = float(lines[0][3]) + np.cumsum(10 + rng.uniform(-spread, spread, 200))
+        return [
+            [name, str(film), str(rng.integers(1, 6)), f"{time:.0f}"] for film, time in zip(films, times, strict=True)
+        ]
+
+    return make
+
+
+def twice(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
+    """Let some people rate a film once more."""
+    header, lines = read_lines(raw)
+    chosen = rng.choice(len(lines), round(rate * len(lines)), replace=False)
+    more = [[*lines[at][:2], str(rng.integers(1, 6)), str(int(lines[at][3]) + 60)] for at in chosen]
+    write_lines(raw, header, [*lines, *more])
+    return {pair(line) for line in more}
+
+
+def shuffled(place: int) -> Inject:
+    """Deal one field out anew."""
+
+    def inject(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
+        header, lines = read_lines(raw)
+        for line, value in zip(lines, rng.permutation([line[place] for line in lines]), strict=True):
+            line[place] = str(value)
+        write_lines(raw, header, lines)
+        return set()
+
+    return inject
+
+
+def keep_users(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
+    """Leave a share of the users."""
+    header, lines = read_lines(raw)
+    gone = {user for user in sorted({line[0] for line in lines}) if rng.random() >= rate}
+    write_lines(raw, header, [line for line in lines if line[0] not in gone])
+    return set()
+
+
+def titles_dealt_anew(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
+    """Let the catalogue's numbers mean other films."""
+    header, *lines = (raw / _CATALOGUE).read_text(encoding="utf-8").splitlines()
+    fields = [line.split("\t") for line in lines]
+    for line, title in zip(fields, rng.permutation([line[1] for line in fields]), strict=True):
+        line[1] = str(title)
+    write_lines(raw, header, fields, _CATALOGUE)
+    return set()
+
+
+def split_by_chance(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
+    """A split by hand without regard to time."""
+    header, lines = read_lines(raw)
+    sides = rng.choice(["train", "validation", "test"], len(lines), p=[0.8, 0.1, 0.1])
+    (raw / _TABLE).unlink()
+    for side in ("train", "validation", "test"):
+        write_lines(
+            raw, header, [line for line, own in zip(lines, sides, strict=True) if own == side], f"{side}/a.inter"
+        )
+    return set()
+
+
+ASIDE = ("quarantined_share",)
+ODD_USER = ("odd_groups",)
+OTHER_FILM = (
+    "expect_column_values_to_not_match_regex:target",
+    "expect_column_unique_value_count_to_be_between:target",
+)
+INTERACTION_FAULTS = (
+    Fault(
+        "cut lines",
+        "example",
+        ("missing_field", "bad_time", "impossible_time", *ASIDE),
+        interactions(_cut, bad=True),
+        (0.01, 0.05),
+    ),
+    Fault(
+        "not UTF-8",
+        "example",
+        ("unreadable", *ASIDE),
+        interactions(at_field(1, lambda text, rng: text + "\udcff"), bad=True),
+        (0.01, 0.05),
+    ),
+    Fault(
+        "impossible ratings",
+        "example",
+        ("impossible_rating", *ASIDE),
+        interactions(at_field(2, lambda text, rng: str(rng.choice([-1, 0, 6, 10, 99]))), bad=True),
+        (0.01, 0.05),
+    ),
+    Fault(
+        "ratings that are none",
+        "example",
+        ("bad_rating", *ASIDE),
+        interactions(at_field(2, lambda text, rng: str(rng.choice(["NaN", "null", "N/A", "five"]))), bad=True),
+        (0.01,),
+    ),
+    Fault(
+        "milliseconds",
+        "example",
+        ("impossible_time", *ASIDE),
+        interactions(at_field(3, lambda text, rng: text + "000"), bad=True),
+        (0.01, 0.05),
+    ),
+    Fault(
+        "times in the future",
+        "example",
+        ("impossible_time", *ASIDE),
+        interactions(at_field(3, lambda text, rng: str(int(text) + 10**9)), bad=True),
+        (0.01,),
+    ),
+    Fault("pairs twice", "data set", ("repeated_id", *ASIDE), twice, (0.02, 0.1)),
+    Fault(
+        "films out of the catalogue",
+        "contract",
+        OTHER_FILM,
+        interactions(at_field(1, lambda text, rng: str(int(text) + 5000)), bad=False),
+        (0.01, 0.05),
+        named=False,  # an expectation names a few only
+    ),
+    Fault("bots, every ten seconds", "data set", ODD_USER, of_users(bots(0.0)), (0.01, 0.05)),
+    Fault("bots, about every ten seconds", "data set", ODD_USER, of_users(bots(2.0)), (0.01, 0.05)),
+    Fault(
+        "users who only say five",
+        "data set",
+        ODD_USER,
+        of_users(lambda lines, name, rng: [[*line[:2], "5", line[3]] for line in lines], adds=False),
+        (0.02, 0.05),
+    ),
+    Fault(
+        "users under new names",
+        "data set",
+        ("copied_groups",),
+        of_users(lambda lines, name, rng: [[name, *line[1:]] for line in lines]),
+        (0.02, 0.05),
+    ),
+    Fault(
+        "users under new names, a day later",
+        "data set",
+        ("copied_groups",),
+        of_users(lambda lines, name, rng: [[name, *line[1:3], str(int(line[3]) + 86_400)] for line in lines]),
+        (0.05,),
+    ),
+    Fault("split without regard to time", "data set", ("time_overlap",), split_by_chance, named=False),
+    Fault("too few", "data set", ("enough_examples",), lambda raw, rate, rng: keep_users(raw, 0.05, rng), named=False),
+    Fault("times shuffled", "past", ("ids_mean_the_same",), shuffled(3), named=False),
+    Fault(
+        "film numbers shifted",
+        "past",
+        ("examples_kept",),
+        interactions(at_field(1, lambda text, rng: str(int(text) + 1)), bad=False),
+        named=False,
+    ),
+    Fault("titles dealt anew", "past", ("labels_as_before",), titles_dealt_anew, named=False),
+    Fault(
+        "ratings upside down",
+        "past",
+        ("drift_of_measures", "ids_mean_the_same"),
+        interactions(at_field(2, lambda text, rng: str(6 - int(text))), bad=False),
+        named=False,
+    ),
+    Fault(
+        "ratings of ten",
+        "contract",
+        ("impossible_rating", *ASIDE),
+        interactions(at_field(2, lambda text, rng: str(2 * int(text))), bad=False),
+        named=False,
+    ),
+    Fault(
+        "half of the users are gone",
+        "past",
+        ("examples_kept",),
+        lambda raw, rate, rng: keep_users(raw, 0.5, rng),
+        named=False,
+    ),
+)
+
+
 def resample(raw: Path, share: float, rng: np.random.Generator) -> None:
     """Leave a random share of the examples: another clean data set from the same source."""
-    if any(raw.rglob("*.txt")):
+    if (raw / _TABLE).exists():
+        keep_users(raw, (1 + share) / 2, rng)  # users are large: of fewer, some resamples have lost too many
+    elif any(raw.rglob("*.txt")):
         _drop(raw, 1 - share, rng)
     else:
         keep(lambda path, rate: share)(raw, 1.0, rng)
 
 
-FAULTS = {"digits": IMAGE_FAULTS, "verses": TEXT_FAULTS}
+FAULTS = {
+    "digits": IMAGE_FAULTS,
+    "movielens": INTERACTION_FAULTS,
+    "tones": AUDIO_FAULTS,
+    "verses": TEXT_FAULTS,
+}

@@ -22,7 +22,7 @@ MODULES = sorted({inspect.getmodule(check) for check in CATALOGUE}, key=lambda m
 
 def given(rng, kind):
     """Everything that a use case may have: measures, groups, times, features, and a target of this kind."""
-    count = 400
+    count = 1000
     value = rng.normal(size=count)
     features = np.column_stack([value, rng.normal(size=(count, 5))])
     targets = {
@@ -31,7 +31,8 @@ def given(rng, kind):
         "text": ["x" * (1 + int(abs(each) * 20)) for each in value],
         "none": [None] * count,
     }[kind]
-    group = np.arange(count) // 2
+    at = np.arange(count)
+    group = np.where(at < 300, at // 12, at // 2)  # few groups with much to compare, many to share out
     columns = {
         "split": np.array(["train", "train", "train", "validation", "test"])[group % 5].tolist(),
         "group": [f"g{each}" for each in group],
@@ -63,7 +64,7 @@ def material(folder, kind):
         quarantined=[("x", "blank: x")],
     )
     if kind in ("text", "none"):
-        now = replace(now, answers=Answers(np.arange(400), surprise=rng.normal(2, 0.1, 400)))
+        now = replace(now, answers=Answers(np.arange(1000), surprise=rng.normal(2, 0.1, 1000)))
     return now
 
 

@@ -317,6 +317,8 @@ def test_small_slices_and_unsliceable_columns_are_left_out():
     angles = with_column(table, "target", [str(number / 600) for number in range(600)])
     steering = [part for part in slices(outcomes, angles, ACCURACY, 100, seed=0) if part.column == "target"]
     assert [part.count for part in steering] == [150] * 4
+    users = with_column(table, "group", [str(number) for number in range(600)])
+    assert not any(part.column == "group" for part in slices(outcomes, users, ACCURACY, 100, seed=0, smallest=1))
     assert slices({"correct": np.ones(600, bool)}, table, ACCURACY, 100, seed=0) == []
 
 

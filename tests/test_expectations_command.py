@@ -220,7 +220,7 @@ class TestCheck:
         def never(*arguments, **options):
             raise AssertionError("measured")
 
-        monkeypatch.setattr("sluiceway.data.measuring.measure_all", never)
+        monkeypatch.setattr("sluiceway.data.measuring.measure_all.measure_all", never)
         entry = {"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "widht"}}
         first.expectations.write_text(json.dumps({"name": "x", "expectations": [entry]}), encoding="utf-8")
         with pytest.raises(ConfigError, match="did you mean 'width'"):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluiceway.data.sources import byte_range, checksum, files_below, load
+from sluiceway.data.sources import byte_range, byte_ranges, checksum, file_of, files_below, load
 from sluiceway.data.table import BadExample
 from sluiceway.errors import NoRawData
 
@@ -20,6 +20,26 @@ def test_a_byte_range_is_a_slice(content, data, tmp_path_factory):
     end = data.draw(st.integers(start + 1, len(content)))
     assert load(raw, byte_range("a.txt", start, end)) == content[start:end]
     assert load(raw, "a.txt") == content
+
+
+@given(content=st.binary(min_size=1, max_size=60), data=st.data())
+def test_several_ranges_are_read_one_behind_the_other(content, data, tmp_path_factory):
+    raw = tmp_path_factory.mktemp("raw")
+    (raw / "a.csv").write_bytes(content)
+    starts = st.integers(0, len(content) - 1)
+    ranges = [
+        (start, data.draw(st.integers(start + 1, len(content))))
+        for start in data.draw(st.lists(starts, min_size=1, max_size=4))
+    ]
+    source = byte_ranges("a.csv", ranges)
+    assert load(raw, source) == b"".join(content[start:end] for start, end in ranges)
+    assert file_of(source) == "a.csv"
+
+
+def test_a_file_that_ends_before_one_of_its_ranges_is_a_bad_example(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"12345")
+    with pytest.raises(BadExample, match=r"^truncated: a.txt ends 3 bytes too early$"):
+        load(tmp_path, byte_ranges("a.txt", [(0, 2), (4, 8)]))
 
 
 def test_a_source_may_lie_deeper(tmp_path):

@@ -104,6 +104,12 @@ class DataGateParams(Section):
     """Share of the held-out examples that may have a near copy among the training examples. Exact copies never may."""
     max_group_share: float = Field(0.5, gt=0, le=1)
     """Share of the examples that one group may have."""
+    groups_in_turn: bool = False
+    """Whether a group may be on several sides of the split, as long as it is learned from before it is tested: for what
+    foretells a group's next step. Times are then compared within each group."""
+    max_odd_groups: float = Field(0.01, ge=0, le=1)
+    """Share of examples that may belong to groups that behave as no other does, as machines among people do, or that
+    copy another group."""
     max_outliers: float = Field(0.005, ge=0, le=1)
     """Share of examples that may lie far outside the rest in one measured property."""
     max_strangers: float = Field(0.005, ge=0, le=1)

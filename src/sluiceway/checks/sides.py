@@ -21,6 +21,10 @@ def groups_apart(material: Material) -> Iterator[Finding]:
     sizes = _group_sides(material)
     if sizes.is_empty():
         return
+    if material.limits.groups_in_turn:
+        if sizes["group"].n_unique() >= _LEAST_GROUPS:
+            yield _largest(material, sizes)
+        return
     groups = sizes["group"].n_unique()
     leaking = sizes.filter(pl.len().over("group") > 1)
     count = leaking["group"].n_unique()
@@ -68,10 +72,14 @@ def time_overlap(material: Material) -> Iterator[Finding]:
     """Ask whether nothing is learned from times after those of the test.
 
     Where groups are kept apart and time does not decide, each may have a time of its own: then it is only warned of.
+    Where groups may be on several sides in turn, each is asked by its own times.
     """
     import polars as pl
 
     time, split = pl.col("time"), pl.col("split")
+    if material.limits.groups_in_turn:
+        yield from _out_of_turn(material)
+        return
     first = material.scan().select(time.filter(split == "test").min()).collect(engine="streaming").item()
     learned = material.scan().filter((split == "train") & time.is_not_null())
     known = learned.select(pl.len()).collect(engine="streaming").item()
@@ -91,6 +99,33 @@ def time_overlap(material: Material) -> Iterator[Finding]:
         figure=float(count),
         limit=0.0,
         offenders=[Offender(name, f"{when - first:g} after the first test example", score=when) for name, when in rows],
+        count=count,
+    )
+
+
+def _out_of_turn(material: Material) -> Iterator[Finding]:
+    """Ask whether no group is learned from after its own test, or chosen by."""
+    import polars as pl
+
+    time, split, group = pl.col("time"), pl.col("split"), pl.col("group")
+    known = material.scan().filter(group.is_not_null() & time.is_not_null())
+    firsts = known.filter(split == "test").group_by("group").agg(first=time.min())
+    before = known.filter(split != "test").join(firsts, on="group")
+    asked = before.select(pl.len()).collect(engine="streaming").item()
+    if not asked:
+        return
+    late = before.filter(time > pl.col("first"))
+    count = late.select(pl.len()).collect(engine="streaming").item()
+    delay = (time - pl.col("first")).alias("delay")
+    rows = late.select("id", delay).top_k(MOST_OFFENDERS, by="delay").collect(engine="streaming").rows()
+    yield finding(
+        "time_overlap",
+        f"{count:,} of {asked:,} examples of training and validation are later than the first test example of their "
+        "own group; none may be: a group is learned from before it is tested",
+        passed=not count,
+        figure=float(count),
+        limit=0.0,
+        offenders=[Offender(name, f"{when:g} after its group's first test example", score=when) for name, when in rows],
         count=count,
     )
 

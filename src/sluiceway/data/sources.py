@@ -1,6 +1,8 @@
 """Where an example's bytes lie, and how they are fetched.
 
-A source is a path below the raw folder, with an optional byte range: ``3/00012.png``, ``genesis.txt#bytes=0-4096``.
+A source is a path below the raw folder, with byte ranges where it is not the whole file: ``3/00012.png``,
+``genesis.txt#bytes=0-4096``. Several ranges are read one behind the other, so that a line of a table comes with the
+header that says what it means: ``ratings.csv#bytes=0-31,8231-8253``.
 """
 
 import hashlib
@@ -19,7 +21,12 @@ _SIDES |= {"validation": "validation", "valid": "validation", "val": "validation
 
 def byte_range(path: str, start: int, end: int) -> str:
     """Name the bytes ``start`` (included) to ``end`` (excluded) of a file."""
-    return f"{path}{_RANGE}{start}-{end}"
+    return byte_ranges(path, [(start, end)])
+
+
+def byte_ranges(path: str, ranges: Iterable[tuple[int, int]]) -> str:
+    """Name several ranges of a file's bytes, in the order in which they are read."""
+    return f"{path}{_RANGE}{','.join(f'{start}-{end}' for start, end in ranges)}"
 
 
 def load(raw: Path, source: str) -> bytes:
@@ -50,18 +57,17 @@ class Shelf:
         Raises:
             BadExample: the file cannot be read, is empty, or ends before its range.
         """
-        name, _, span = source.partition(_RANGE)
-        start, end = (int(edge) for edge in span.split("-")) if span else (0, None)
+        name, _, spans = source.partition(_RANGE)
+        ranges = [tuple(map(int, span.split("-"))) for span in spans.split(",")] if spans else []
         try:
             file = self._open(name)
-            file.seek(start)
-            payload = file.read(-1 if end is None else end - start)
+            payload = b"".join(_slice(file, start, end) for start, end in ranges) if ranges else _slice(file, 0, None)
         except OSError as error:
             raise BadExample("unreadable", error.strerror or str(error)) from None
         if not payload:
             raise BadExample("empty", "0 bytes")
-        if end is not None and len(payload) < end - start:
-            raise BadExample("truncated", f"{name} ends {end - start - len(payload)} bytes too early")
+        if (missing := sum(end - start for start, end in ranges) - len(payload)) > 0:
+            raise BadExample("truncated", f"{name} ends {missing} bytes too early")
         return payload
 
     def __enter__(self) -> Self:
@@ -79,6 +85,11 @@ class Shelf:
             self._file = Path(self._raw, name).open("rb")  # noqa: SIM115  closed with the shelf, or for the next file
             self._name = name
         return self._file
+
+
+def _slice(file: BinaryIO, start: int, end: int | None) -> bytes:
+    file.seek(start)
+    return file.read(-1 if end is None else end - start)
 
 
 def file_of(source: str) -> str:

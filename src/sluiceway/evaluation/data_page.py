@@ -43,6 +43,8 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
         "classes_alike_across_splits",
         "group_on_one_side",
         "group_share",
+        "odd_groups",
+        "copied_groups",
         "time_overlap",
         "shortcuts",
     ),

@@ -91,14 +91,14 @@ def _parts(table: pa.Table) -> Iterator[tuple[str, str, Mask]]:
     measured = [name for name in table.column_names if name not in _IDENTITY]
     for column in ("target", "group", *measured):
         if column in table.column_names:
-            for label, mask in _parts_of(table[column]):
+            for label, mask in _parts_of(table[column], names=column == "group"):
                 yield column, label, mask
 
 
-def _parts_of(column: pa.ChunkedArray) -> Iterator[tuple[str, Mask]]:
+def _parts_of(column: pa.ChunkedArray, *, names: bool = False) -> Iterator[tuple[str, Mask]]:
     missing = _mask(pc.is_null(column, nan_is_null=True))
     yield "(missing)", missing
-    numbers = _numbers(column)
+    numbers = None if names else _numbers(column)  # user 196 is no quantity
     few = QUANTILES if pa.types.is_floating(column.type) or pa.types.is_integer(column.type) else MOST_VALUES
     if pc.count_distinct(column).as_py() <= few:
         for value in _ordered(pc.unique(column).to_pylist()):

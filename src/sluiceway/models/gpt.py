@@ -57,6 +57,13 @@ class Layer(nn.Module):
         self.down = nn.Linear(4 * channels, channels, bias=False)
         self.dropout = dropout
 
+    def initialise(self) -> None:
+        """Draw the weights; a layer begins as its shortcut."""
+        for linear in (self.attention.qkv, self.attention.out, self.up, self.down):
+            nn.init.normal_(linear.weight, std=linear.in_features**-0.5)
+        nn.init.zeros_(self.attention.out.weight)
+        nn.init.zeros_(self.down.weight)
+
     def forward(self, hidden: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """Add what the layer learned to its input."""
         hidden = hidden + self._drop(self.attention(self.attention_norm(hidden), cos, sin))
@@ -95,13 +102,9 @@ class GPT(nn.Module):
 
     def _initialise(self) -> None:
         nn.init.normal_(self.embedding.weight, std=0.02)
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, std=module.in_features**-0.5)
-        for module in self.modules():
-            if isinstance(module, Layer):  # a layer begins as its shortcut
-                nn.init.zeros_(module.attention.out.weight)
-                nn.init.zeros_(module.down.weight)
+        for layer in self.layers:
+            assert isinstance(layer, Layer)  # noqa: S101
+            layer.initialise()
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return the logits of each next token."""

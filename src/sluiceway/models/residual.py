@@ -36,6 +36,35 @@ class Block(nn.Module):
         return skip + learned
 
 
+def stages(inputs: int, widths: Sequence[int], depths: Sequence[int], groups: int) -> nn.Sequential:
+    """Put blocks after each other; every stage but the first halves H and W.
+
+    Args:
+        inputs: channels that come in.
+        widths: channels of each stage.
+        depths: blocks of each stage.
+        groups: of the group norms.
+    """
+    blocks: list[nn.Module] = []
+    for stage, (width, depth) in enumerate(zip(widths, depths, strict=True)):
+        for position in range(depth):
+            blocks.append(Block(inputs, width, stride=2 if stage and not position else 1, groups=groups))
+            inputs = width
+    return nn.Sequential(*blocks)
+
+
+def initialise(network: nn.Module, head: nn.Linear) -> None:
+    """Begin with convolutions that keep variances (He et al., 2015), blocks that do nothing, and no opinion."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    for module in network.modules():
+        if isinstance(module, Block):  # a block begins as its shortcut
+            nn.init.zeros_(module.conv2.weight)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+
+
 class ResidualNet(nn.Module):
     """Classifies images: uint8 or float in 0..1 [B, C, H, W] -> logits [B, K].
 
@@ -69,26 +98,10 @@ class ResidualNet(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).view(1, channels, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, channels, 1, 1))
         self.stem = nn.Conv2d(channels, stem, 5, 2, 2, bias=False)
-        blocks: list[nn.Module] = []
-        inputs = stem
-        for stage, (width, depth) in enumerate(zip(widths, depths, strict=True)):
-            for position in range(depth):
-                blocks.append(Block(inputs, width, stride=2 if stage and not position else 1, groups=groups))
-                inputs = width
-        self.blocks = nn.Sequential(*blocks)
-        self.norm = nn.GroupNorm(min(groups, inputs), inputs)
-        self.head = nn.Linear(inputs, classes)
-        self._initialise()
-
-    def _initialise(self) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        for module in self.modules():
-            if isinstance(module, Block):  # a block begins as its shortcut
-                nn.init.zeros_(module.conv2.weight)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        self.blocks = stages(stem, widths, depths, groups)
+        self.norm = nn.GroupNorm(min(groups, widths[-1]), widths[-1])
+        self.head = nn.Linear(widths[-1], classes)
+        initialise(self, self.head)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits."""

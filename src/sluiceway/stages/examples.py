@@ -1,11 +1,12 @@
 """Reading accepted examples back, for the stages after the gate."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from sluiceway.data.sources import checksum, load
+from sluiceway.data.sources import Shelf, checksum, load
 from sluiceway.data.table import BadExample, Example, SplitName, read_table
 from sluiceway.errors import DataError
 from sluiceway.usecases.base import Loaded, Reader
@@ -23,14 +24,13 @@ def accepted_examples(pipeline: Pipeline) -> pa.Table:
 def reader(pipeline: Pipeline, table: pa.Table) -> Reader:
     """Return a function that reads the examples of a split, with their contents, in the table's order."""
     names = ("id", "source", "target", "group", "split")
-    columns = [table[name].to_pylist() for name in names]
-    content = loader_of_row(pipeline, table)
+    columns = {name: table[name].to_pylist() for name in (*names, "checksum")}
 
     def read(split: SplitName) -> Iterator[Loaded]:
-        for row, values in enumerate(zip(*columns, strict=True)):
-            example = Example(**dict(zip(names, values, strict=True)))
-            if example.split == split:
-                yield Loaded(example, content(row), row)
+        with Shelf(pipeline.raw) as shelf:
+            for row in (row for row, side in enumerate(columns["split"]) if side == split):
+                example = Example(**{name: columns[name][row] for name in names})
+                yield Loaded(example, _content(pipeline, shelf.load, example, columns["checksum"][row]), row)
 
     return read
 
@@ -54,13 +54,18 @@ def loader_of_row(pipeline: Pipeline, table: "pa.Table | pl.DataFrame") -> Calla
 
     def content(row: int) -> bytes:
         name, source, wanted = (column[place(row)].as_py() for column in columns)
-        hint = f"run `dvc repro`: data/raw/{pipeline.name} changed behind the gate"
-        try:
-            payload = load(pipeline.raw, source)
-        except BadExample as bad:
-            raise DataError(f"{name} cannot be read any more: {bad}", hint=hint) from None
-        if checksum(payload) != wanted:
-            raise DataError(f"{name} is not what was validated", hint=hint)
-        return payload
+        return _content(pipeline, partial(load, pipeline.raw), Example(name, source), wanted)
 
     return content
+
+
+def _content(pipeline: Pipeline, fetch: Callable[[str], bytes], example: Example, wanted: str) -> bytes:
+    """Fetch a content, and compare it with what was validated."""
+    hint = f"run `dvc repro`: data/raw/{pipeline.name} changed behind the gate"
+    try:
+        payload = fetch(example.source)
+    except BadExample as bad:
+        raise DataError(f"{example.id} cannot be read any more: {bad}", hint=hint) from None
+    if checksum(payload) != wanted:
+        raise DataError(f"{example.id} is not what was validated", hint=hint)
+    return payload

@@ -8,17 +8,18 @@ in ``validate`` already, where it looks for wrong labels.
 
 import shutil
 from collections.abc import Callable, Iterator
+from itertools import chain
 
 import numpy as np
 
 from sluiceway.data.answers import Answers
 from sluiceway.data.outcomes import write_outcomes
 from sluiceway.data.shards import Arrays, digest, write_manifest, write_shards
-from sluiceway.data.table import SPLITS
+from sluiceway.data.table import SPLITS, SplitName
 from sluiceway.stages.console import progress
 from sluiceway.stages.examples import accepted_examples, reader
 from sluiceway.stages.frame import done, stage
-from sluiceway.usecases.base import Item
+from sluiceway.usecases.base import Item, Loaded, Reader
 from sluiceway.usecases.pipeline import Pipeline
 
 
@@ -37,7 +38,7 @@ def preprocess(pipeline: Pipeline) -> None:
             shards = {}
             with progress("preprocess", "items") as meter:
                 for split in SPLITS:
-                    items = usecase.encode(read(split), encoding, split)
+                    items = usecase.encode(_examples(read, split, looks_back=usecase.looks_back), encoding, split)
                     shards[split] = write_shards(_with_rows(items, meter.update), pipeline.shards, split)
             write_manifest(pipeline.shards, shards, encoding)
         with clock("learning"):
@@ -49,6 +50,12 @@ def preprocess(pipeline: Pipeline) -> None:
         fingerprint = digest(pipeline.shards)[:12]
         summary = f"{counts} items; baselines: {', '.join(baselines)} [dim]- shards {fingerprint}[/]"
         done("preprocess", pipeline, clock, summary)
+
+
+def _examples(read: Reader, split: SplitName, *, looks_back: bool) -> Iterator[Loaded]:
+    """Read what a split's items are made of."""
+    sides = SPLITS[: SPLITS.index(split) + 1] if looks_back else (split,)
+    return chain.from_iterable(read(side) for side in sides)
 
 
 def _with_rows(items: Iterator[Item], on_item: Callable[[int], None]) -> Iterator[Arrays]:

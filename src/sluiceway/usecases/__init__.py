@@ -9,6 +9,8 @@ from sluiceway.usecases.base import UseCase
 
 BUILT_IN = {
     "image_classification": "sluiceway.usecases.image_classification:USECASE",
+    "recommendation": "sluiceway.usecases.recommendation:USECASE",
+    "speech_classification": "sluiceway.usecases.speech_classification:USECASE",
     "text_generation": "sluiceway.usecases.text_generation:USECASE",
 }
 

@@ -146,7 +146,7 @@ class UseCase:
     fit: Callable[[Iterable[Loaded], Any], Encoding]
     """Learn the encoding from the training split alone: (its examples, encode section)."""
     encode: Callable[[Iterable[Loaded], Encoding, SplitName], Iterator[Item]]
-    """Turn examples into items whose arrays have one shape and type per field."""
+    """Turn examples into items whose arrays have one shape and type per field: (examples, encoding, split)."""
 
     # Shards to a model.
     models: tuple[type[ModelParams], ...]
@@ -172,6 +172,11 @@ class UseCase:
     show: Callable[[Evidence], list[Panel]]
     """Pictures, samples and tables for the evaluation report."""
     serving: Serving
+
+    looks_back: bool = False
+    """Whether an item of validation or test is made with what stands before it: ``encode`` then also gets the examples
+    of the earlier sides, ahead of the split's own (``example.split`` says which is which). So a test item may be asked
+    with training and validation examples; a training item never sees others."""
 
     # How the data gate looks into contents. All optional: a check that lacks its eyes is not made.
     data_gate: type[DataGateParams] = DataGateParams

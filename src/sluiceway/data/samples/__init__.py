@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sluiceway.data.samples import digits, verses
+from sluiceway.data.samples import digits, movielens, tones, verses
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,5 +19,13 @@ class Sample:
 
 SAMPLES = {
     "digits": Sample("5,000 handwritten digits of MNIST, 28 x 28, grey; CC-BY 3.0", digits.lay_out),
+    "movielens": Sample(
+        "MovieLens 100K, 100,000 ratings of 1,682 films by 943 people; GroupLens' terms: for research, not to be "
+        "passed on, no commercial use without permission, to be acknowledged (Harper and Konstan, 2015)",
+        movielens.lay_out,
+    ),
+    "tones": Sample(
+        "1,187 Mandarin syllables in four tones by one speaker, 44.1 kHz; GPL-3 or LGPL-3; needs apt-get", tones.lay_out
+    ),
     "verses": Sample("the King James Bible, 4.2 million characters in 66 books; public domain", verses.lay_out),
 }

@@ -5,11 +5,11 @@ Shapes: B images.
 
 import html
 import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from sluiceway.data.outcomes import accuracy, class_outcomes, macro_f1
 from sluiceway.usecases.base import Batch, Encoding, Evidence, Metric, Outcomes, Panel
 from sluiceway.usecases.image_classification.examples import open_image
 
@@ -21,32 +21,7 @@ def predict(model: "nn.Module", batch: Batch, encoding: Encoding) -> Outcomes:
     """Answer a batch: target, prediction, confidence and whether it was right, each [B]."""
     probabilities = model(batch["image"]).softmax(1)
     confidence, prediction = probabilities.max(1)
-    return outcomes_of(batch["target"].numpy(), prediction.numpy(), confidence.numpy())
-
-
-def outcomes_of(target: npt.NDArray[Any], prediction: npt.NDArray[Any], confidence: npt.NDArray[Any]) -> Outcomes:
-    """Put answers beside the classes they should have been: target, prediction and confidence, each [B]."""
-    return {
-        "target": target.astype(np.int64),
-        "predicted": prediction.astype(np.int64),
-        "confidence": confidence.astype(np.float64),
-        "correct": (target == prediction).astype(np.float64),
-    }
-
-
-def accuracy(outcomes: Outcomes) -> float:
-    """Share of right answers."""
-    return float(outcomes["correct"].mean())
-
-
-def macro_f1(outcomes: Outcomes) -> float:
-    """Mean over classes of the harmonic mean of precision and recall; a class counts if it occurs."""
-    target, prediction = outcomes["target"], outcomes["predicted"]
-    classes = int(max(target.max(), prediction.max())) + 1
-    table = np.bincount(target * classes + prediction, minlength=classes**2).reshape(classes, classes)
-    hits, of_target, of_prediction = np.diag(table), table.sum(1), table.sum(0)
-    occurs = (of_target + of_prediction) > 0
-    return float((2 * hits[occurs] / (of_target + of_prediction)[occurs]).mean())
+    return class_outcomes(batch["target"].numpy(), prediction.numpy(), confidence.numpy())
 
 
 METRICS = (

@@ -1,0 +1,150 @@
+"""A small Conformer encoder (Gulati et al., 2020) with a head for classes.
+
+Half a perceptron, attention with rotary positions, a convolution over time, half a perceptron. GroupNorm instead of the
+paper's BatchNorm: statistics of a batch would differ between one worker and two.
+
+Shapes: B sounds, M mel bands, T frames, S = T / 2 moments, C channels, A attention heads, D = C / A, K classes.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the field's name for it
+
+from sluiceway.models.acoustic import standard_levels
+from sluiceway.models.gpt import rotary, rotate
+
+
+class Perceptron(nn.Module):
+    """Two layers: [B, S, C] -> [B, S, C]."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)
+        self.up = nn.Linear(channels, 4 * channels)
+        self.out = nn.Linear(4 * channels, channels)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Look at each moment by itself."""
+        result: Tensor = self.out(F.silu(self.up(self.norm(hidden))))
+        return result
+
+
+class Attention(nn.Module):
+    """Self-attention in both directions: [B, S, C] -> [B, S, C]."""
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(channels)
+        self.qkv = nn.Linear(channels, 3 * channels, bias=False)
+        self.out = nn.Linear(channels, channels)
+
+    def forward(self, hidden: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """Let each moment look at all others."""
+        batch, length, channels = hidden.shape
+        split = self.qkv(self.norm(hidden)).view(batch, length, 3, self.heads, channels // self.heads)
+        query, key, value = split.permute(2, 0, 3, 1, 4)  # [B, A, S, D] each
+        mixed = F.scaled_dot_product_attention(rotate(query, cos, sin), rotate(key, cos, sin), value)
+        result: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, length, channels))
+        return result
+
+
+class Convolution(nn.Module):
+    """A gated convolution over time, each channel by itself: [B, S, C] -> [B, S, C]."""
+
+    def __init__(self, channels: int, kernel: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)
+        self.gate = nn.Linear(channels, 2 * channels)
+        self.depthwise = nn.Conv1d(channels, channels, kernel, padding=kernel // 2, groups=channels, bias=False)
+        self.middle = nn.GroupNorm(1, channels)
+        self.out = nn.Linear(channels, channels)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Look at each moment and those around it."""
+        gated = F.glu(self.gate(self.norm(hidden)), -1).transpose(1, 2)  # [B, C, S]
+        result: Tensor = self.out(F.silu(self.middle(self.depthwise(gated))).transpose(1, 2))
+        return result
+
+
+class Block(nn.Module):
+    """The four parts, each beside a shortcut: [B, S, C] -> [B, S, C]."""
+
+    def __init__(self, channels: int, heads: int, kernel: int, dropout: float) -> None:
+        super().__init__()
+        self.first = Perceptron(channels)
+        self.attention = Attention(channels, heads)
+        self.convolution = Convolution(channels, kernel)
+        self.second = Perceptron(channels)
+        self.norm = nn.LayerNorm(channels)
+        self.dropout = dropout
+
+    def forward(self, hidden: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """Add what each part learned to its input."""
+        hidden = hidden + 0.5 * self._drop(self.first(hidden))
+        hidden = hidden + self._drop(self.attention(hidden, cos, sin))
+        hidden = hidden + self._drop(self.convolution(hidden))
+        result: Tensor = self.norm(hidden + 0.5 * self._drop(self.second(hidden)))
+        return result
+
+    def _drop(self, branch: Tensor) -> Tensor:
+        return F.dropout(branch, self.dropout, self.training) if self.dropout else branch
+
+
+class Conformer(nn.Module):
+    """Classifies spectrograms: uint8 or float in 0..1 [B, M, T] -> logits [B, K].
+
+    Args:
+        bands: M.
+        frames: T.
+        classes: K.
+        channels: C.
+        layers: number of blocks.
+        heads: A; 2 A must divide C.
+        kernel: moments that a convolution sees; an odd number.
+        dropout: share of each branch that is dropped in training.
+        mean: of the training sounds' levels per band, in 0..1: [M].
+        std: likewise.
+    """
+
+    mean: Tensor
+    std: Tensor
+    cos: Tensor
+    sin: Tensor
+
+    def __init__(
+        self,
+        *,
+        bands: int,
+        frames: int,
+        classes: int,
+        channels: int,
+        layers: int,
+        heads: int,
+        kernel: int,
+        dropout: float,
+        mean: Sequence[float],
+        std: Sequence[float],
+    ) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1))
+        self.register_buffer("std", torch.tensor(std).view(-1, 1))
+        self.stem = nn.Conv1d(bands, channels, 5, 2, 2)
+        self.blocks = nn.ModuleList(Block(channels, heads, kernel, dropout) for _ in range(layers))
+        cos, sin = rotary((frames + 1) // 2, channels // heads)
+        self.register_buffer("cos", cos, persistent=False)
+        self.register_buffer("sin", sin, persistent=False)
+        self.head = nn.Linear(channels, classes)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, levels: Tensor) -> Tensor:
+        """Return the logits."""
+        standard = standard_levels(levels, self.mean, self.std)
+        hidden = self.stem(standard).transpose(1, 2)  # [B, S, C]
+        for block in self.blocks:
+            hidden = block(hidden, self.cos, self.sin)
+        logits: Tensor = self.head(hidden.mean(1))
+        return logits

@@ -1,0 +1,226 @@
+"""The tables in which interactions are kept, and what one line of them says.
+
+The content of an example is its line; where the table has a header, the header and the line. So a content says by
+itself which of its fields is the user, the item, the rating and the time.
+"""
+
+import csv
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from sluiceway.data.sources import files_below
+from sluiceway.data.splits import read_time
+from sluiceway.data.table import BadExample
+from sluiceway.errors import UnknownLayout, nearest
+
+NAMES: Mapping[str, tuple[str, ...]] = {
+    "user": ("user", "userid", "uid", "customer", "customerid", "reviewer", "reviewerid", "visitorid", "member"),
+    "item": ("item", "itemid", "iid", "movieid", "productid", "bookid", "isbn", "asin", "trackid", "articleid"),
+    "rating": ("rating", "ratings", "score", "stars", "overall", "bookrating"),
+    "time": ("timestamp", "time", "datetime", "date", "ts", "unixreviewtime"),
+}
+"""What columns are called, without case, blanks and underscores, and without a type as in ``user_id:token``."""
+_TITLES = ("title", "movietitle", "itemname", "name", "productname", "booktitle", "trackname")
+_HEADLESS = ("user", "item", "rating", "time")
+"""What the fields of a line without a header are."""
+_SUFFIXES = frozenset({".inter", ".data", ".dat", ".csv", ".tsv"})
+_KINDS = (r".*\.inter", r"u\.data", r"ratings\.dat", r"(ratings|interactions)\.(csv|tsv)", r".*\.(csv|tsv)")
+"""Names of files with interactions. The first kind of which there are any is taken: others then lie beside it."""
+_CATALOGUES = (r".*\.item", r"u\.item", r"movies\.dat", r"(movies|items|products|books)\.(csv|tsv)")
+_MARKS = ("::", "\t", ";", "|", ",")
+_EXPECTED = (
+    "expected a table with a user, an item and a time in each line, and a rating where there is one: ml-100k.inter, "
+    "u.data, ratings.dat, ratings.csv, or any .csv or .tsv whose header names user, item, rating, timestamp"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Interaction:
+    """One line."""
+
+    user: str
+    item: str
+    rating: float | None
+    """None where the table has no ratings."""
+    time: float
+    """Seconds since 1970, or as the data counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """How lines of one table are to be read."""
+
+    mark: str
+    """What stands between two fields."""
+    places: Mapping[str, int]
+    """By ``NAMES``, the field's number."""
+    count: int | None
+    """Fields of a line; None where no header says so: then what follows is left alone."""
+
+
+# A content.
+
+
+def interaction_of(payload: bytes) -> Interaction:
+    """Read one content.
+
+    Raises:
+        BadExample: it is no text, has too few or too many fields, or a rating or a time that is none.
+    """
+    try:
+        *header, line = payload.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise BadExample("unreadable", f"not UTF-8 at byte {error.start}") from None
+    except ValueError:
+        raise BadExample("empty", "no line") from None
+    columns = _columns_of(header[0]) if header else _headless(line)
+    fields = _fields(line, columns.mark)
+    least = columns.count or max(columns.places.values()) + 1
+    if len(fields) < least:
+        raise BadExample("missing_field", f"{len(fields)} fields, and {least} are needed")
+    if columns.count and len(fields) > columns.count:
+        raise BadExample("extra_field", f"{len(fields)} fields, and the header has {columns.count}")
+    values = {name: fields[place].strip() for name, place in columns.places.items()}
+    lost = [name for name, value in values.items() if not value]
+    if lost:
+        raise BadExample("missing_field", f"no {lost[0]}")
+    rating = _number(values["rating"]) if "rating" in values else None
+    time = read_time(values["time"])
+    if time is None:
+        raise BadExample("bad_time", f"{values['time']!r} is neither ISO 8601 nor a number")
+    return Interaction(values["user"], values["item"], rating, time)
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if value - value != 0:  # NaN, or infinite
+        raise BadExample("bad_rating", f"{text!r} is not a number")
+    return value
+
+
+def _fields(line: str, mark: str) -> list[str]:
+    if '"' not in line:
+        return line.split(mark)
+    return next(csv.reader([line], delimiter=mark)) if len(mark) == 1 else line.split(mark)
+
+
+@lru_cache(maxsize=1024)
+def _columns_of(header: str) -> _Columns:
+    mark = _mark(header)
+    names = [_plain(field) for field in _fields(header, mark)]
+    places = {
+        meaning: next(at for at, name in enumerate(names) if name in known)
+        for meaning, known in NAMES.items()
+        if any(name in known for name in names)
+    }
+    return _Columns(mark, places, len(names))
+
+
+def _headless(line: str) -> _Columns:
+    return _Columns(_mark(line), {name: place for place, name in enumerate(_HEADLESS)}, None)
+
+
+def _mark(line: str) -> str:
+    return next((mark for mark in _MARKS if mark in line), _MARKS[-1])
+
+
+def _plain(field: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", field.partition(":")[0].lower())
+
+
+# Files.
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A file with interactions."""
+
+    path: Path
+    content: bytes
+    header: tuple[int, int] | None
+    """The bytes of its header."""
+
+    def lines(self) -> Iterator[tuple[int, int, int]]:
+        """Yield number, start and end of each line that is not blank, the header left out."""
+        start, number = 0, 0
+        while start < len(self.content):
+            number += 1
+            end = self.content.find(b"\n", start) + 1 or len(self.content)
+            if (number > 1 or not self.header) and self.content[start:end].strip():
+                yield number, start, end
+            start = end
+
+
+def tables_below(raw: Path) -> list[Table]:
+    """Find the files with interactions.
+
+    Raises:
+        UnknownLayout: there are none, or a column is missing.
+    """
+    files = files_below(raw, _SUFFIXES)
+    chosen = _first_kind(files, _KINDS)
+    if not chosen:
+        found = sorted({path.name for path in raw.rglob("*") if path.is_file()})
+        raise UnknownLayout(
+            f"no interactions below {raw}: found {', '.join(found[:3])} ...",
+            hint=f"{_EXPECTED}; {nearest(found[0], ['ratings.csv', 'u.data', 'ratings.dat', 'data.inter'])}",
+        )
+    return [_open(path) for path in chosen]
+
+
+def _first_kind(files: Iterable[Path], kinds: Iterable[str]) -> list[Path]:
+    files = list(files)
+    found = ([path for path in files if re.fullmatch(kind, path.name.lower())] for kind in kinds)
+    return next((each for each in found if each), [])
+
+
+def _open(path: Path) -> Table:
+    content = path.read_bytes()
+    end = content.find(b"\n") + 1 or len(content)
+    if path.suffix.lower() in {".data", ".dat"}:
+        return Table(path, content, None)
+    header = content[:end].decode("utf-8-sig", "replace").strip()
+    found = _columns_of(header).places
+    missing = [name for name in ("user", "item", "time") if name not in found]
+    if missing:
+        wanted = missing[0]
+        fields = [_plain(field) for field in _fields(header, _mark(header))]
+        raise UnknownLayout(
+            f"{path} has no column for the {' and the '.join(missing)}: its header is {header[:80]!r}",
+            hint=f"name the {wanted} column {' or '.join(NAMES[wanted][:3])}; {nearest(wanted, fields)}; {_EXPECTED}",
+        )
+    return Table(path, content, (0, end))
+
+
+def titles_below(raw: Path) -> dict[str, str]:
+    """Return the titles of items, where a catalogue lies beside the interactions."""
+    titles: dict[str, str] = {}
+    for path in _first_kind(sorted(raw.rglob("*")), _CATALOGUES):
+        content = path.read_bytes()
+        try:
+            lines = content.decode("utf-8-sig").splitlines()
+        except UnicodeDecodeError:  # the files of MovieLens before 2003
+            lines = content.decode("latin-1").splitlines()
+        titles |= dict(_titles(lines))
+    return titles
+
+
+def _titles(lines: list[str]) -> Iterator[tuple[str, str]]:
+    if not lines:
+        return
+    mark = _mark(lines[0])
+    names = [_plain(field) for field in _fields(lines[0], mark)]
+    item = next((at for at, name in enumerate(names) if name in NAMES["item"]), None)
+    title = next((at for at, name in enumerate(names) if name in _TITLES), None)
+    headed = item is not None and title is not None
+    at, to = (item, title) if item is not None and title is not None else (0, 1)
+    for line in lines[1:] if headed else lines:
+        fields = _fields(line, mark)
+        if len(fields) > max(at, to) and fields[to].strip():
+            yield fields[at].strip(), fields[to].strip()

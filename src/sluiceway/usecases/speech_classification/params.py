@@ -1,0 +1,123 @@
+"""What can be set: the sections of the pipeline's parameters that are this use case's own."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from sluiceway.config import DataParams, ModelParams, Section
+
+
+class SpeechData(DataParams):
+    """Sound files in a folder per class, or listed with their classes in ``metadata.csv``."""
+
+    label: str | None = None
+    """Column of ``metadata.csv`` that holds the class; default: ``label``, or else ``transcription``."""
+    speaker: str | None = None
+    """Column of ``metadata.csv`` that names the group of an example, such as its speaker."""
+
+
+class SpeechEncoding(Section):
+    """Spectrograms of one size on the mel scale, in decibels, as bytes."""
+
+    rate: int = Field(16_000, ge=1_000)
+    """Samples per second that sounds are brought to."""
+    seconds: float = Field(1.0, gt=0)
+    """Length that sounds are brought to: shorter ones get silence around them, longer ones lose both ends."""
+    bands: int = Field(64, ge=8)
+    """Bands of the mel scale."""
+    low: float = Field(50.0, ge=0)
+    """Hertz at which the lowest band begins."""
+    high: float = Field(7_600.0, gt=0)
+    """Hertz at which the highest band ends; at most half of ``rate``."""
+    window: float = Field(0.032, gt=0)
+    """Seconds behind each frame. Long ones tell pitches apart, short ones moments."""
+    hop: float = Field(0.01, gt=0)
+    """Seconds between two frames."""
+
+    @model_validator(mode="after")
+    def _can_be_heard(self) -> "SpeechEncoding":
+        if not self.low < self.high <= self.rate / 2:
+            raise ValueError(
+                f"low {self.low:g}, high {self.high:g}: low must be below high, and high at most half of rate, "
+                f"{self.rate / 2:g}"
+            )
+        if self.hop * self.rate < 1 or self.window < self.hop:
+            raise ValueError(f"hop {self.hop:g}, window {self.window:g}: a hop is a sample at least, a window a hop")
+        return self
+
+    @property
+    def frames(self) -> int:
+        """Frames of a spectrogram."""
+        return max(1, round(self.seconds / self.hop))
+
+
+class ConvParams(ModelParams):
+    """A compact residual network over time and pitch."""
+
+    name: Literal["conv"] = "conv"
+    """Which architecture."""
+    stem: int = Field(24, ge=1)
+    """Channels after the first convolution, which halves both axes."""
+    widths: list[Annotated[int, Field(ge=1)]] = Field(default_factory=lambda: [24, 48], min_length=1)
+    """Channels of each stage; every stage but the first halves both axes again."""
+    depths: list[Annotated[int, Field(ge=1)]] = Field(default_factory=lambda: [1, 2], min_length=1)
+    """Residual blocks of each stage."""
+    groups: int = Field(8, ge=1)
+    """Groups of the group norms; ``stem`` and ``widths`` are multiples of it, or below it."""
+
+    @model_validator(mode="after")
+    def _can_be_built(self) -> "ConvParams":
+        if len(self.widths) != len(self.depths):
+            raise ValueError(f"widths name {len(self.widths)} stages and depths {len(self.depths)}: give one of each")
+        odd = [width for width in (self.stem, *self.widths) if width % min(self.groups, width)]
+        if odd:
+            raise ValueError(f"{odd[0]} channels do not divide by groups {self.groups}: use a multiple of it")
+        return self
+
+
+class ConformerParams(ModelParams):
+    """A small Conformer encoder: attention and convolution over time."""
+
+    name: Literal["conformer"] = "conformer"
+    """Which architecture."""
+    channels: int = Field(96, ge=8)
+    """Width of the residual stream; a multiple of twice ``heads``."""
+    layers: int = Field(3, ge=1)
+    """Number of blocks."""
+    heads: int = Field(4, ge=1)
+    """Attention heads per block."""
+    kernel: int = Field(15, ge=1)
+    """Frames that the convolution of a block sees, an odd number; a frame is two hops."""
+    dropout: float = Field(0.1, ge=0, lt=1)
+    """Share of each branch that is dropped in training."""
+
+    @model_validator(mode="after")
+    def _can_be_built(self) -> "ConformerParams":
+        share = 2 * self.heads
+        if self.channels % share:  # rotary positions turn pairs of a head's channels
+            near = share * max(1, round(self.channels / share))
+            raise ValueError(f"channels {self.channels} do not divide by 2 x heads = {share}: use {near}")
+        if self.kernel % 2 == 0:
+            raise ValueError(f"kernel {self.kernel} has no middle: use {self.kernel + 1}")
+        return self
+
+
+class SpeechObjective(Section):
+    """Cross entropy, and random changes of the training spectrograms (Park et al., SpecAugment, 2019)."""
+
+    label_smoothing: float = Field(0.1, ge=0, lt=1)
+    """Share of the target's probability that is spread over all classes."""
+    shift: float = Field(0.1, ge=0, le=1)
+    """Largest shift in time, as a share of the length."""
+    stretch: float = Field(0.1, ge=0)
+    """Largest change of tempo, as a share; the pitch stays."""
+    pitch: float = Field(1.0, ge=0)
+    """Largest shift of the spectrum, in mel bands."""
+    contrast: float = Field(0.1, ge=0, lt=1)
+    """Largest change of the level differences, as a share: near or far from the microphone."""
+    noise: float = Field(10.0, ge=0, lt=80)
+    """Most decibels by which the floor rises: what is fainter is lost, as in noise."""
+    time_mask: float = Field(0.15, ge=0, le=1)
+    """Longest stretch of time that is silenced, as a share of the length."""
+    band_mask: float = Field(0.15, ge=0, le=1)
+    """Widest range of bands that is silenced, as a share of all."""
