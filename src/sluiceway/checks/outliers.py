@@ -28,6 +28,8 @@ _ABSENT = 0.05
 """Share of examples that may lack a property which the others have; where more do, it is optional."""
 _GAP = 4
 """Beyond a fence there must be so many times as many as before it, in the outer half: otherwise it is a long tail."""
+_LONG = 1e9
+"""Whole numbers below are written out."""
 _LEAST = 20
 """Examples below which no distribution is known."""
 
@@ -218,4 +220,6 @@ def _finite(name: str) -> "pl.Expr":
 
 
 def _text(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) and not value.is_integer() else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.0f}" if value.is_integer() and abs(value) < _LONG else f"{value:.3g}"
