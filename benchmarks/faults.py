@@ -88,7 +88,7 @@ def _photo(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     from skimage import data
 
     photo = (data.camera, data.coins, data.page, data.brick, data.grass)[int(rng.integers(5))]()
-    side = int(rng.integers(64, 200))
+    side = int(rng.integers(64, min(200, *photo.shape[:2])))
     x, y = (int(rng.integers(0, edge - side)) for edge in (photo.shape[1], photo.shape[0]))
     crop = Image.fromarray(photo[y : y + side, x : x + side])
     return crop.convert("L").resize(image.size)
