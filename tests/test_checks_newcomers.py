@@ -61,6 +61,16 @@ def test_its_error_is_that_of_a_bootstrap_of_clusters(rng, old, fresh, of, share
     assert standard_error(scores, new, clusters) == pytest.approx(np.std(effects), rel=0.15)
 
 
+def test_its_error_is_that_of_leaving_out_each_cluster(rng):
+    """The jackknife, with the areas of scikit-learn: what one cluster alone decides is unsure."""
+    scores, new, clusters = scored(rng, 5, 6, of=4)
+    whole = roc_auc_score(new, scores)
+    without = [roc_auc_score(new[clusters != each], scores[clusters != each]) for each in range(11)]
+    assert standard_error(scores, new, clusters) == pytest.approx(
+        2 * np.sqrt(np.square(np.array(without) - whole).sum())
+    )
+
+
 def test_one_example_that_weighs_most_makes_it_unsure(rng):
     scores, new, clusters = scored(rng, 200, 200, of=1)
     weights = np.ones(400)
@@ -120,6 +130,13 @@ def test_the_same_is_told_apart_in_one_of_sixty_at_most(name):
     results = [told(seed, *CLEAN[name]) for seed in range(60)]
     assert abs(np.mean([each.effect for each in results])) < 0.15
     assert sum(each.effect > max(0.2, each.error) for each in results) <= 1
+
+
+def test_folds_that_share_what_they_learn_from_are_less_sure():
+    """Effects of equal distributions vary by half as much again as if each fold had learned by itself."""
+    results = [told(seed, 60, 60) for seed in range(60)]
+    reach = student.ppf(1 - SIGNIFICANT / 2, 59)
+    assert np.std([each.effect for each in results]) < 1.2 * np.mean([each.error for each in results]) / reach
 
 
 @pytest.mark.parametrize("name", ["each by itself", "groups"])

@@ -203,6 +203,14 @@ def test_a_bend_that_is_seen_a_little_before_it_is_steered_is_no_lag():
     assert best_shift(np.roll(values, -2) + 0.3 * rng.normal(size=2_000), values, np.repeat(np.arange(4), 500))[0] == 0
 
 
+def test_a_shift_that_leads_into_the_next_group_is_none():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=2_000)
+    seen = np.roll(values, -12)
+    assert best_shift(seen, values, np.zeros(2_000, int))[0] == 12
+    assert best_shift(seen, values, np.arange(2_000) // 10)[0] == 0
+
+
 def test_predictions_that_are_partly_missing_are_left_out():
     rng = np.random.default_rng(0)
     groups = np.repeat(np.arange(4), 500)

@@ -77,6 +77,16 @@ def test_a_class_half_of_which_is_strange_is_not_a_kind_of_its_own(tmp_path, rng
         assert stranger(material_of(tmp_path, vectors, targets, learn=False)).check.offenders == named
 
 
+@pytest.mark.parametrize(("radius", "named"), [(1.6, 0), (3.0, 5)])
+def test_nothing_is_strange_that_is_not_far_from_the_others(tmp_path, rng, radius, named):
+    """All lie equally far from the middle: there, a fence stands close by."""
+    vectors = rng.normal(size=(500, 10))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors[:5] *= radius
+    material = material_of(tmp_path, vectors, [None] * 500, kind="none", learn=False)
+    assert stranger(material).check.offenders == named
+
+
 @pytest.mark.parametrize("kind", ["equal", "nearly all equal", "two kinds", "of low rank", "wide"])
 def test_odd_clouds_have_no_strangers(tmp_path, rng, kind):
     vectors = {

@@ -337,7 +337,7 @@ def test_groups_are_not_asked_about_where_there_are_none_or_few(tmp_path):
 
 
 def test_the_same_torn_examples_are_named_each_time(tmp_path):
-    count = 150_000
+    count = 300_000
     sides = [(f"g{at % 2}", "train" if at % 3 else "test") for at in range(count)]
     finding = found(groups_apart, grouped(tmp_path, sides))["group_on_one_side"]
     assert finding.check.offenders == count // 3

@@ -77,6 +77,12 @@ def test_the_largest_gap_says_on_which_side_there_is_too_much(rng):
     assert (-9.5 < place < -2, below) == (True, True)
 
 
+def test_the_largest_gap_by_hand():
+    """At 0, three of four are there and only one of four was: at 1, it is less."""
+    assert largest_gap(np.array([0.0, 1.0, 2.0, 3.0]), np.array([0.0, 0.0, 0.0, 3.0])) == (0.0, True)
+    assert largest_gap(np.array([0.0, 0.0, 0.0, 3.0]), np.array([0.0, 1.0, 2.0, 3.0])) == (0.0, False)
+
+
 # Categories.
 
 
