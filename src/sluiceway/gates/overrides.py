@@ -47,7 +47,11 @@ def record(verdict: Verdict, ledger: Path, *, who: str, when: str, why: str) -> 
 def _read(ledger: Path) -> Iterator[tuple[str, str, Override]]:
     if not ledger.exists():
         return
-    for number, line in enumerate(ledger.read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        lines = ledger.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{ledger} is not UTF-8: {error.reason}", hint="restore the file with git") from None
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
