@@ -12,6 +12,7 @@ import contextlib
 import io
 import json
 import os
+import platform
 import re
 import shutil
 import sys
@@ -27,6 +28,7 @@ from ruamel.yaml import YAML
 
 sys.path.insert(0, str(Path(__file__).parent))
 from faults import FAULTS, Fault, resample
+from sluiceway.data.measuring.engines import cores
 from sluiceway.gates.verdict import Verdict
 from sluiceway.stages.reference import keep_as_reference
 from sluiceway.stages.validate import validate
@@ -220,8 +222,10 @@ def report(outcomes: list[Outcome], clean: list[dict[str, object]]) -> str:
     lines = [
         "# The data gate, proved",
         "",
-        "Made by `python benchmarks/data_gate.py`. Faults are put into the real data of the built-in pipelines and",
-        "judged by the real stage `validate`. *Noticed*: a check failed, or 80 % of the examples were set aside, for a",
+        f"Made by `python benchmarks/data_gate.py` on {cores()} cores, {platform.machine()}.",
+        "",
+        "Faults are put into the real data of the built-in pipelines and judged by the real",
+        "stage `validate`. *Noticed*: a check failed, or 80 % of the examples were set aside, for a",
         "reason that names the fault. *Closed*: the gate closed for it. Precision and recall: examples named, of those",
         "touched.",
         "",
