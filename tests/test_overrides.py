@@ -156,3 +156,11 @@ def test_whatever_was_recorded_comes_back(who, why, subject, pipeline, names, tm
     found = overridden(closed, ledger)
     assert found.override == made
     assert found.state == "overridden"
+
+
+def test_a_ledger_that_is_no_text_is_told(tmp_path):
+    path = tmp_path / "overrides.jsonl"
+    path.write_bytes(b"\xff\xfe\n")
+    with pytest.raises(ConfigError, match=r"overrides.jsonl is not UTF-8") as caught:
+        overridden(verdict("outliers"), path)
+    assert "git" in caught.value.hint
