@@ -4,12 +4,12 @@ Every machine must see the raw data under the same path, and have this package a
 """
 
 import logging
-import os
 import pickle
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TypeVar
+
+from sluiceway.launch.cluster import connected, settle
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -28,10 +28,12 @@ def ray_map(work: Callable[[Task], Result], chunks: Iterable[Task]) -> Iterator[
     Raises:
         SluicewayError: which the work raised.
     """
+    settle()
     import ray
     from ray import cloudpickle
 
-    with _connected():
+    _quiet()
+    with connected():
         pack: Callable[[object], bytes] = cloudpickle.dumps  # functions without an importable name travel too
         packed = ray.put(pack(work))
         wave = min(_MOST, max(_LEAST, _PER_CORE * _cores()))
@@ -72,10 +74,7 @@ def _answer(work: Callable[[Any], Any], chunk: Any) -> bytes:
         return pickle.dumps((True, error))
 
 
-@contextmanager
-def _connected() -> Iterator[None]:
-    """Connect to the cluster, quietly, and let go of it unless it was connected before."""
-    import ray
+def _quiet() -> None:
     import ray.data
 
     context = ray.data.DataContext.get_current()
@@ -84,17 +83,3 @@ def _connected() -> Iterator[None]:
     context.execution_options.verbose_progress = False
     context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    if ray.is_initialized():
-        yield
-        return
-    address = os.environ.get("RAY_ADDRESS", "local")
-    ray.init(
-        address=address,
-        include_dashboard=False if address == "local" else None,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-    )
-    try:
-        yield
-    finally:
-        ray.shutdown()

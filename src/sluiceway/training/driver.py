@@ -15,20 +15,9 @@ from typing import Any
 
 from sluiceway.errors import SluicewayError, TrainingError
 from sluiceway.gates.verdict import Verdict
+from sluiceway.launch.cluster import connected, settle
 from sluiceway.training.job import Job, Places
 from sluiceway.training.spool import Point, read
-
-_RAY_SETTINGS = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    # Some seconds and a process less at start-up, measured with the pinned versions.
-    "RAY_prestart_worker_first_driver": "0",
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
-    "RAY_TRAIN_METRICS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "RAY_DEDUP_LOGS": "0",
-    "TORCH_CPP_LOG_LEVEL": "ERROR",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +62,7 @@ def visible_gpus() -> tuple[int, bool]:
 
 
 def _run_here(job: Job) -> None:
-    os.environ.update({name: os.environ.get(name, value) for name, value in _RAY_SETTINGS.items()})
+    settle()
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
@@ -89,39 +78,29 @@ def _run_here(job: Job) -> None:
 
 
 def _run_on_cluster(job: Job) -> None:
-    os.environ.update({name: os.environ.get(name, value) for name, value in _RAY_SETTINGS.items()})
-    import ray
+    settle()
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
     from sluiceway.training.worker import train_worker
 
-    # Without an explicit address Ray would join whatever cluster it finds on this machine.
-    address = os.environ.get("RAY_ADDRESS", "local")
-    ray.init(
-        address=address,
-        include_dashboard=False if address == "local" else None,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-    )
-    try:
-        TorchTrainer(
-            train_worker,
-            train_loop_config=job.packed(),
-            torch_config=TorchConfig(backend=job.hardware.backend),
-            scaling_config=ScalingConfig(
-                num_workers=job.workers,
-                use_gpu=job.hardware.accelerator == "gpu",
-                resources_per_worker={"CPU": job.threads, "GPU": int(job.hardware.accelerator == "gpu")},
-            ),
-            run_config=RunConfig(
-                name=job.subject, storage_path=job.folder, failure_config=FailureConfig(max_failures=0)
-            ),
-        ).fit()
-    except Exception as error:
-        raise _last_words(error) from error
-    finally:
-        ray.shutdown()
+    with connected():
+        try:
+            TorchTrainer(
+                train_worker,
+                train_loop_config=job.packed(),
+                torch_config=TorchConfig(backend=job.hardware.backend),
+                scaling_config=ScalingConfig(
+                    num_workers=job.workers,
+                    use_gpu=job.hardware.accelerator == "gpu",
+                    resources_per_worker={"CPU": job.threads, "GPU": int(job.hardware.accelerator == "gpu")},
+                ),
+                run_config=RunConfig(
+                    name=job.subject, storage_path=job.folder, failure_config=FailureConfig(max_failures=0)
+                ),
+            ).fit()
+        except Exception as error:
+            raise _last_words(error) from error
 
 
 def _last_words(error: Exception) -> Exception:

@@ -74,11 +74,16 @@ def processes(number: int) -> Mapper:
         with _pool(number, packed) as pool:
             waiting: deque[Future[Result]] = deque()
             for chunk in chunks:
-                waiting.append(pool.submit(_work_on, chunk))
+                with _death_told():
+                    waiting.append(pool.submit(_work_on, chunk))
                 if len(waiting) > number * _AHEAD:
-                    yield _result(waiting.popleft())
+                    with _death_told():
+                        result = waiting.popleft().result()
+                    yield result
             while waiting:
-                yield _result(waiting.popleft())
+                with _death_told():
+                    result = waiting.popleft().result()
+                yield result
 
     return run
 
@@ -116,10 +121,9 @@ def _pool(number: int, packed: bytes) -> Iterator[ProcessPoolExecutor]:
             yield pool
     except BaseException:
         # Shutting down alone would wait for the chunks at hand.
-        pool.shutdown(wait=False, cancel_futures=True)
         for process in set(multiprocessing.active_children()) - before:
             process.terminate()
-            process.join()
+        pool.shutdown(cancel_futures=True)
         raise
     pool.shutdown()
 
@@ -137,9 +141,11 @@ def _one_thread_each() -> Iterator[None]:
                 os.environ.pop(name, None)
 
 
-def _result(future: "Future[Result]") -> Result:
+@contextmanager
+def _death_told() -> Iterator[None]:
+    """Say what a broken pool means: it may show when a chunk is handed in as well as when its result is asked for."""
     try:
-        return future.result()
+        yield
     except BrokenProcessPool:
         raise DataError(
             "a process that looked at examples was killed, or could not start",
