@@ -86,9 +86,8 @@ def _numbers(table: "pl.LazyFrame", column: "pl.Expr", splits: Sequence[str], *,
     rows = table.select("split", value=pl.when(value.is_finite()).then(value))
     value = pl.col("value")
     figures = {"known": value.count(), "rows": pl.len(), "min": value.min(), "mean": value.mean(), "max": value.max()}
-    figures |= {name: value.quantile(share, "linear") for name, share in QUANTILES.items()}
     found = rows.group_by("split").agg(**figures).collect(engine="streaming")
-    by_split = {row["split"]: row for row in found.iter_rows(named=True)}
+    by_split = {row["split"]: row | _quantiles(rows, row["split"]) for row in found.iter_rows(named=True)}
     ends = [(row["min"], row["max"]) for row in by_split.values() if row["known"]]
     edges = _edges(ends, whole=whole)
     low, high, bins = edges[0], edges[-1], len(edges) - 1
@@ -101,6 +100,18 @@ def _numbers(table: "pl.LazyFrame", column: "pl.Expr", splits: Sequence[str], *,
         for split in splits
     }
     return {"kind": "number", "edges": [_rounded(edge) for edge in edges], "splits": parts}
+
+
+def _quantiles(rows: "pl.LazyFrame", split: str) -> dict[str, float]:
+    """Find them with one column of one split in memory."""
+    import numpy as np
+    import polars as pl
+
+    known = rows.filter(pl.col("split") == split).select("value").drop_nulls().collect(engine="streaming")
+    values = known.to_series().to_numpy(writable=True)
+    shares = list(QUANTILES.values())
+    found = np.quantile(values, shares, overwrite_input=True) if len(values) else [math.nan] * len(shares)
+    return dict(zip(QUANTILES, map(float, found), strict=True))
 
 
 def _number_part(row: Mapping[str, Any] | None, histogram: list[int]) -> Part:

@@ -120,6 +120,19 @@ class Pass:
             self._repeats[key] = _repeats(hashes, kept_rows)
         return self._repeats[key]
 
+    def median(self, column: str) -> float | None:
+        """Return a column's median: a pass of its own, for it holds the column."""
+        import polars as pl
+
+        rows = scan(self.footer).select(value_of(self.footer, column).cast(pl.Float64)).drop_nulls()
+        values = rows.collect(engine="streaming").to_series().to_numpy(writable=True)
+        if not len(values):
+            return None
+        # Not polars' own: it gives NaN where one of the two in the middle is infinite.
+        middle = [(len(values) - 1) // 2, len(values) // 2]
+        values.partition(middle)
+        return float(values[middle].sum() / 2)
+
     def disordered(self, column: str, *, down: bool, strictly: bool) -> Rows:
         """Return the rows whose value is less (or more) than that of the row before, missing ones left out."""
         found = scan(self.footer).select(value_of(self.footer, column)).collect(engine="streaming").to_series()
