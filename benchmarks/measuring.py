@@ -55,6 +55,7 @@ class Cheap:
         default_factory=lambda: {"bytes": "integer", "first": "integer", "share": "number"}
     )
     features: None = None
+    fingerprint: None = None
     parts: None = None
 
     @staticmethod
