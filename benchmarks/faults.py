@@ -722,7 +722,13 @@ AUDIO_FAULTS = (
     Fault("labels flipped", "data set", ("label_errors",), flip(), (0.02, 0.05, 0.1)),
     Fault("labels flipped 2-3", "data set", ("label_errors",), flip({"2": "3", "3": "2"}), (0.1,)),
     Fault("labels shuffled", "data set", ("target_depends_on_content", "label_errors"), shuffle_labels, named=False),
-    Fault("exact copies", "data set", ("copies_inside_splits",), copies(None), (0.1,)),
+    Fault(
+        "exact copies",
+        "data set",
+        ("copies_inside_splits", "copies_across_splits"),  # a copy has a name, and so a group and a side, of its own
+        copies(None),
+        (0.1,),
+    ),
     Fault("copies of another class", "data set", CONTRADICTED, copies(None, other_class=True), (0.01, 0.05)),
     Fault("near copies: gain", "data set", NEAR, copies(wave(lambda w, r: r.uniform(0.4, 0.9) * w)), (0.02, 0.1)),
     Fault("near copies: noise", "data set", NEAR, copies(wave(_hissing)), (0.02, 0.1)),
