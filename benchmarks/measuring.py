@@ -54,6 +54,7 @@ class Cheap:
     measures: dict[str, Any] = field(
         default_factory=lambda: {"bytes": "integer", "first": "integer", "share": "number"}
     )
+    judge: None = None
     features: None = None
     fingerprint: None = None
     parts: None = None
@@ -155,7 +156,7 @@ def digits(raw: Path, scratch: Path) -> list[tuple[str, float, int]]:
                 Image.fromarray(pixels).save(copy / "0" / f"new-{rng.integers(1 << 60)}.png")
             if added:
                 time.sleep(2.5)
-            found = fresh_run("image_classification", copy, out, engine, memo if warm or fresh else None)
+            found = fresh_run("image", copy, out, engine, memo if warm or fresh else None)
             seconds.append(found["seconds"])
             remembered = found["remembered"]
         return statistics.median(seconds), remembered
@@ -171,7 +172,7 @@ def digits(raw: Path, scratch: Path) -> list[tuple[str, float, int]]:
     for path in copy.rglob("*.png"):
         path.touch()
     time.sleep(2.5)
-    found = fresh_run("image_classification", copy, out, "all", memo)
+    found = fresh_run("image", copy, out, "all", memo)
     rows.append(("again: all files have another time, their contents are known", found["seconds"], found["remembered"]))
     return rows
 
@@ -197,7 +198,7 @@ def grown(raw: Path, copies: int, scratch: Path) -> tuple[int, list[tuple[str, f
     for title, added in (("fresh", 0), ("again: nothing changed", 0), ("again: 1 % are new", count // 100)):
         if added:
             add("new", images[:: max(1, len(images) // added)][:added])
-        found = fresh_run("image_classification", target, out, "all", memo)
+        found = fresh_run("image", target, out, "all", memo)
         rows.append((title, found["seconds"], found["remembered"]))
     return count, rows
 

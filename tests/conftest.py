@@ -51,7 +51,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, digits_folder: Callable[[
     project = make_project(
         root,
         {
-            "digits": ("image_classification", DIGITS_PARAMS, suite(*DIGITS_SUITE)),
+            "digits": ("image", DIGITS_PARAMS, suite(*DIGITS_SUITE)),
             "verses": ("text_generation", VERSES_PARAMS, suite(*VERSES_SUITE)),
         },
     )

@@ -14,7 +14,8 @@ ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 
 DIGITS_PARAMS = """\
-usecase: image_classification
+usecase: image
+target: class
 data:
   split: {validation: 0.15, test: 0.25, seed: 0}
 encode: {size: 8, channels: 1}
@@ -38,6 +39,7 @@ _OURS = ("MLFLOW_", "SLUICEWAY_", "RAY_", "PYTHONDONTWRITEBYTECODE")
 
 VERSES_PARAMS = """\
 usecase: text_generation
+target: none
 data:
   split: {validation: 0.2, test: 0.2, seed: 0}
 encode: {vocabulary: 300, context: 32}

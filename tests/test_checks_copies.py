@@ -14,7 +14,7 @@ from sluiceway.config import DataGateParams
 from sluiceway.data.measuring.minhash import signature
 from sluiceway.data.sketches import Sketches
 from sluiceway.data.table import schema, write_table
-from sluiceway.usecases.image_classification.senses import fingerprint
+from sluiceway.usecases.image.senses import fingerprint
 from sluiceway.usecases.text_generation.senses import parts
 from support import image_bytes
 

@@ -23,10 +23,10 @@ from sluiceway.config import (
     read_yaml,
 )
 from sluiceway.errors import ConfigError
-from sluiceway.usecases import image_classification, text_generation
+from sluiceway.usecases import image, text_generation
 
 WHERE = Path("pipelines/p/params.yaml")
-IMAGES = image_classification.USECASE.params
+IMAGES = image.FAMILY.targets["class"].params
 TEXTS = text_generation.USECASE.params
 ROOT = Path(__file__).parents[1]
 

@@ -22,7 +22,7 @@ from sluiceway.data.table import BadExample
 from sluiceway.gates import data as data_gate
 from sluiceway.gates.verdict import Severity
 from sluiceway.stages import data_report
-from sluiceway.usecases.image_classification.senses import thumbnail
+from sluiceway.usecases.image.senses import thumbnail
 
 MEASURES = {"brightness": "number", "format": "text"}
 NOTHING = Sketches(np.arange(0), None, None)

@@ -178,9 +178,7 @@ def test_the_reference_of_options_is_up_to_date() -> None:
     assert read("docs/params.md") == reference(ROOT), "run `make docs`"
 
 
-@pytest.mark.parametrize(
-    ("document", "usecase"), [("README.md", "image_classification"), ("docs/usecases.md", "table_regression")]
-)
+@pytest.mark.parametrize(("document", "usecase"), [("README.md", "image"), ("docs/usecases.md", "table_regression")])
 def test_a_pipeline_in_the_docs_is_valid(document: str, usecase: str, own_usecase: UseCase, tmp_path: Path) -> None:
     from sluiceway.data.contract.expectations import read_suite
 

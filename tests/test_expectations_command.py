@@ -22,7 +22,7 @@ from sluiceway.usecases.pipeline import Pipeline
 def template(tmp_path_factory, digits_folder) -> Path:
     """A project as its user has it at first: raw digits and parameters, no suite, nothing validated."""
     root = tmp_path_factory.mktemp("first-time")
-    code = "src/sluiceway/usecases/image_classification"
+    code = "src/sluiceway/usecases/image"
     (root / "params.yaml").write_text(f"pipelines:\n  digits: {{code: {code}}}\nsamples: []\n", encoding="utf-8")
     (root / "pipelines" / "digits").mkdir(parents=True)
     (root / "pipelines" / "digits" / "params.yaml").write_text(DIGITS_PARAMS, encoding="utf-8")

@@ -63,6 +63,7 @@ class Plain:
     name: str = "plain"
     measures: dict = field(default_factory=lambda: {"size": "integer", "word": "text"})
     measure: object = staticmethod(measure)
+    judge: object = None
     features: object = None
     fingerprint: object = None
     parts: object = None

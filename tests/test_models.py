@@ -30,7 +30,7 @@ def residual(*, trained=True, channels=3, classes=7, groups=4):
     torch.manual_seed(0)
     model = ResidualNet(
         channels=channels,
-        classes=classes,
+        outputs=classes,
         stem=8,
         widths=[8, 12],
         depths=[2, 1],
@@ -183,7 +183,7 @@ def test_standardisation_is_part_of_the_model():
 
 
 def test_fewer_channels_than_groups_are_one_group_each():
-    model = ResidualNet(channels=1, classes=3, stem=4, widths=[6, 16], depths=[1, 1], groups=8, mean=[0.5], std=[0.2])
+    model = ResidualNet(channels=1, outputs=3, stem=4, widths=[6, 16], depths=[1, 1], groups=8, mean=[0.5], std=[0.2])
     assert [model.blocks[0].norm1.num_groups, model.blocks[0].norm2.num_groups, model.norm.num_groups] == [4, 6, 8]
     with torch.no_grad():
         assert model(pixels(1, 1, 8)).shape == (1, 3)

@@ -7,7 +7,7 @@ All faults of a file are found in one reading, each with its key, its value and 
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union
 
@@ -262,6 +262,8 @@ class PipelineParams(Section):
 
     usecase: str
     """A built-in use case, or ``package.module:NAME`` of your own."""
+    target: str
+    """What is learned of each example: decides the head, the loss and the measures where a use case has several."""
     data: DataParams = Field(default_factory=DataParams)
     """What the raw data is, and how it is split."""
     encode: Section = Field(default_factory=Section)
@@ -286,19 +288,40 @@ def params_type(
     models: Sequence[type[ModelParams]],
     objective: type[Section],
     data_gate: type[DataGateParams] = DataGateParams,
+    target: str = "none",
+    agree: Callable[[Any], None] | None = None,
 ) -> type[PipelineParams]:
-    """Build the full parameter type of one use case from its own sections."""
+    """Build the full parameter type of one use case.
+
+    Args:
+        data: its own sections.
+        encode: likewise.
+        models: likewise; the first is the default.
+        objective: likewise.
+        data_gate: likewise.
+        target: what it learns, the only value of that option.
+        agree: raises ``ValueError`` when the sections do not fit each other.
+    """
     model: Any = models[0] if len(models) == 1 else Annotated[Union[tuple(models)], Field(discriminator="name")]
     limits = Field(default_factory=data_gate, description=Gates.model_fields["data"].description)
     gates: type[Gates] = create_model("Gates", __base__=Gates, data=(data_gate, limits))
+    about = PipelineParams.model_fields["target"].description
     fields: dict[str, Any] = {
+        "target": (Literal[target], Field(target, description=about)),
         "gates": (gates, Field(default_factory=gates, description=PipelineParams.model_fields["gates"].description)),
         "data": (data, Field(default_factory=data, description="What the raw data is, and how it is split.")),
         "encode": (encode, Field(default_factory=encode, description="How an example becomes numbers.")),
         "model": (model, Field(default_factory=models[0], description="The architecture.")),
         "objective": (objective, Field(default_factory=objective, description="The loss, and the augmentation.")),
     }
-    return create_model("PipelineParams", __base__=PipelineParams, **fields)
+
+    def fits(params: PipelineParams) -> PipelineParams:
+        if agree:
+            agree(params)
+        return params
+
+    validators: dict[str, Any] = {"fits": model_validator(mode="after")(fits)}
+    return create_model("PipelineParams", __base__=PipelineParams, __validators__=validators, **fields)
 
 
 class ProjectParams(BaseModel):
@@ -346,7 +369,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 OWN_SECTIONS = ("data", "encode", "model", "objective")
 """Sections whose options each use case names itself."""
-TRACKED = (*OWN_SECTIONS, "gates.data", "gates.cost", "gates.model", "train", "evaluate", "register")
+TRACKED = ("target", *OWN_SECTIONS, "gates.data", "gates.cost", "gates.model", "train", "evaluate", "register")
 """Sections that DVC watches: it needs each of them to stand in the file, if only as ``{}``."""
 
 
@@ -363,7 +386,7 @@ def parse(kind: type[Model], document: Mapping[str, Any], where: Path, sections:
         ConfigError: with every fault of the document, each on its own line.
     """
     absent = _absent(document, sections)
-    faults = [f"{name}: is missing; DVC watches it, so write at least {name}: {{}}" for name in absent]
+    faults = [f"{name}: is missing; DVC watches it, so write at least {_least(kind, name)}" for name in absent]
     try:
         value = kind.model_validate(document)
     except ValidationError as error:
@@ -374,6 +397,12 @@ def parse(kind: type[Model], document: Mapping[str, Any], where: Path, sections:
     count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
     lines = "\n".join(f"  {fault}" for fault in faults)
     raise ConfigError(f"{where} has {count}:\n{lines}", hint="`sluiceway params` lists every option with its meaning")
+
+
+def _least(kind: type[BaseModel], name: str) -> str:
+    """What stands for an option that is left at its default."""
+    field = kind.model_fields.get(name)
+    return f"{name}: {field.default}" if field and isinstance(field.default, str) else f"{name}: {{}}"
 
 
 def _absent(document: Mapping[str, Any], sections: Sequence[str]) -> list[str]:

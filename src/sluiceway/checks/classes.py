@@ -1,4 +1,4 @@
-"""Checks of the classes: present everywhere, large enough, in balance, and alike in all splits."""
+"""Checks of the classes, or of labels: present everywhere, large enough, in balance, and alike in all splits."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -6,6 +6,7 @@ from itertools import groupby
 from statistics import NormalDist
 
 from sluiceway.checks.base import Finding, Material, finding
+from sluiceway.data.labels import each_label
 from sluiceway.data.table import SPLITS
 from sluiceway.gates.verdict import Severity
 
@@ -22,8 +23,8 @@ Counts = Mapping[str, Mapping[str, int]]
 
 
 def classes_present(material: Material) -> Iterator[Finding]:
-    """Ask whether every class is in every split, and large enough to be learned."""
-    if material.target != "class":
+    """Ask whether every class, or label, is in every split, and large enough to be learned."""
+    if material.target not in ("class", "classes"):
         return
     counts, limits = class_counts(material), material.limits
     there = set(material.scan().select("split").unique().collect(engine="streaming")["split"])
@@ -59,11 +60,10 @@ def classes_present(material: Material) -> Iterator[Finding]:
 
 
 def classes_alike_across_splits(material: Material) -> Iterator[Finding]:
-    """Ask whether classes have about the same share in all splits."""
-    if material.target != "class":
+    """Ask whether classes, or labels, have about the same share in all splits."""
+    if material.target not in ("class", "classes"):
         return
-    counts, independent = class_counts(material), _independent(material)
-    sizes: dict[str, int] = {split: sum(places.get(split, 0) for places in counts.values()) for split in SPLITS}
+    counts, independent, sizes = class_counts(material), _independent(material), _sizes(material)
     others: list[str] = [split for split in SPLITS[1:] if min(independent[split], independent["train"]) >= _LEAST]
     if not others or len(counts) < 2:
         return
@@ -93,14 +93,24 @@ def classes_alike_across_splits(material: Material) -> Iterator[Finding]:
 
 
 def class_counts(material: Material) -> Counts:
-    """Count the examples of each class in each split."""
+    """Count the examples of each class, or with each label, in each split."""
     import polars as pl
 
-    rows = material.scan().filter(pl.col("target").is_not_null()).group_by("target", "split").len()
+    table = each_label(material.scan()) if material.target == "classes" else material.scan()
+    rows = table.filter(pl.col("target").is_not_null()).group_by("target", "split").len()
     ordered = rows.sort("target", "split").collect(engine="streaming").rows()
     return {
         name: {split: count for _, split, count in places} for name, places in groupby(ordered, key=lambda row: row[0])
     }
+
+
+def _sizes(material: Material) -> dict[str, int]:
+    """Count the examples with a target in each split."""
+    import polars as pl
+
+    known = material.scan().filter(pl.col("target").is_not_null()).group_by("split").len()
+    found: dict[str, int] = dict(known.collect(engine="streaming").rows())
+    return {split: found.get(split, 0) for split in SPLITS}
 
 
 def _independent(material: Material) -> dict[str, int]:

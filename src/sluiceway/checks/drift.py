@@ -24,6 +24,7 @@ from sluiceway.checks.distances import (
     worth,
 )
 from sluiceway.checks.versions import Version, Versions, versions
+from sluiceway.data.labels import each_label
 from sluiceway.data.table import MeasureKind
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def drift(material: Material) -> Iterable[Finding]:
     if measured:
         yield _judged("drift_of_measures", material, reference, measured, both)
     if targets:
-        name = "drift_of_classes" if material.target == "class" else "drift_of_targets"
+        name = "drift_of_classes" if material.target in ("class", "classes") else "drift_of_targets"
         yield _judged(name, material, reference, targets, both)
 
 
@@ -160,8 +161,10 @@ def _targets(material: Material, part: str, before: Version, now: Version, every
 
     if min(len(before), len(now)) < LEAST or material.target == "none":
         return
-    if material.target == "class":
+    if material.target in ("class", "classes"):
         if part == "the data" or len(now) >= _CLASSES_NEW * everything:
+            if material.target == "classes":  # an example counts once for each of its labels
+                before, now = (Version(each_label(each.table.lazy()).collect()) for each in (before, now))
             yield from _classes(part, before, now)
         return
     number = pl.col("target").cast(pl.Float64, strict=False)

@@ -1,7 +1,8 @@
 """Labels that may be wrong, as the cross-fitted classical learner sees them.
 
 Classes: what confident learning suspects (cleanlab; Northcutt et al., 2021) and a noisy channel confirms
-(:mod:`sluiceway.checks.noise`): confident learning alone takes a hard task for a noisy one. Numbers: what lies far from
+(:mod:`sluiceway.checks.noise`): confident learning alone takes a hard task for a noisy one. Of several labels each is
+asked by itself, whether it is lacking or too many. Numbers: what lies far from
 an out-of-fold prediction, by the spread of the residuals around it.
 
 Shapes: N answered examples with a target that is trusted to none, K classes.
@@ -19,6 +20,7 @@ import numpy.typing as npt
 from sluiceway.checks.base import Finding, Material, Offender, finding
 from sluiceway.checks.noise import label_noise
 from sluiceway.data.answers import Answers
+from sluiceway.data.labels import indicators
 from sluiceway.data.learning.learner import numbers
 from sluiceway.gates.verdict import Severity
 
@@ -79,6 +81,8 @@ def label_errors(material: Material) -> Iterator[Finding]:
         return
     if material.target == "class" and answers.probabilities is not None:
         yield from _wrong_classes(material, answers, found)
+    elif material.target == "classes" and answers.probabilities is not None:
+        yield from _wrong_labels(material, answers, found)
     elif material.target == "number" and answers.predictions is not None:
         yield from _wrong_numbers(material, answers, found)
 
@@ -117,6 +121,43 @@ def _wrong_classes(material: Material, answers: Answers, found: Answered) -> Ite
         for one in np.flatnonzero(suspected)
     ]
     yield _judged(material, offenders, len(labels), "label", Severity.close)
+
+
+def _wrong_labels(material: Material, answers: Answers, found: Answered) -> Iterator[Finding]:
+    """Ask of each label by itself whether it is lacking or too many, as of two classes; an example counts once."""
+    assert answers.probabilities is not None  # noqa: S101
+    known = indicators(found.table["target"].to_list(), answers.classes)  # [N, K]
+    ids = found.table["id"].to_list()
+    said: dict[int, tuple[float, list[str]]] = {}
+    judged = 0
+    for k, name in enumerate(answers.classes):
+        has = known[:, k].astype(np.int64)
+        if min(has.sum(), len(has) - has.sum()) < _LEAST_PER_CLASS:
+            continue
+        there = np.clip(answers.probabilities[found.place, k], 1e-12, 1 - 1e-12)
+        both = np.stack([1 - there, there], 1)
+        noise = label_noise(both, has)
+        if not noise.told:
+            continue
+        judged += 1
+        for one in np.flatnonzero((noise.wrong > 0.5) & suspected_by_cleanlab(both, has)).tolist():
+            score, details = said.get(one, (0.0, []))
+            what = f"{name} does not show" if has[one] else f"{name} is lacking"
+            said[one] = max(score, float(noise.wrong[one])), [*details, f"{what} ({there[one]:.2f})"]
+    if not judged:
+        yield finding(
+            "label_errors",
+            "the classical learner agrees with too few of the labels to tell which are wrong",
+            passed=True,
+            figure=None,
+            limit=material.limits.max_label_errors,
+        )
+        return
+    offenders = [
+        Offender(id=ids[one], detail="; ".join(details), score=round(score, 6))
+        for one, (score, details) in said.items()
+    ]
+    yield _judged(material, offenders, len(ids), "label", Severity.close)
 
 
 def _wrong_numbers(material: Material, answers: Answers, found: Answered) -> Iterator[Finding]:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from sluiceway.checks.base import Finding, Material, finding
 from sluiceway.checks.labels import answered
 from sluiceway.data.answers import Answers
+from sluiceway.data.labels import indicators
 from sluiceway.data.learning.learner import numbers
 from sluiceway.gates.verdict import Severity
 
@@ -44,6 +45,10 @@ def target_depends_on_content(material: Material) -> Iterator[Finding]:
         labels, probabilities = _classes(answers, targets, found.place)
         yield _judged(material, *ranking(probabilities, labels), "classes")
         yield from _each_class(answers, probabilities, labels)
+    elif material.target == "classes" and answers.probabilities is not None:
+        known = indicators(targets, answers.classes)
+        if (known.any(0) & ~known.all(0)).any():
+            yield _judged(material, *ranking_of_labels(answers.probabilities[found.place], known), "labels")
     elif material.target == "number" and answers.predictions is not None:
         values, predictions = numbers(targets), answers.predictions[found.place]
         usable = np.isfinite(values) & np.isfinite(predictions)
@@ -67,7 +72,16 @@ def ranking(probabilities: Floats, labels: Labels) -> tuple[float, float]:
 
     0 is by chance, 1 is perfectly: 2 AUC - 1, averaged over the classes that occur. The error is that of chance.
     """
-    each = [separation(probabilities[:, k], labels == k) for k in np.unique(labels)]
+    return _mean([separation(probabilities[:, k], labels == k) for k in np.unique(labels)])
+
+
+def ranking_of_labels(probabilities: Floats, own: npt.NDArray[np.bool_]) -> tuple[float, float]:
+    """Return the same for labels [N, K] that examples may have together; those that all have, or none, say nothing."""
+    telling = np.flatnonzero(own.any(0) & ~own.all(0))
+    return _mean([separation(probabilities[:, k], own[:, k]) for k in telling])
+
+
+def _mean(each: list[tuple[float, float]]) -> tuple[float, float]:
     figures, errors = np.array(each).T
     together = np.sqrt((errors**2).sum()) / len(errors)  # errors of classes are nearly independent, of two the same
     return float(figures.mean()), float(together * np.sqrt(len(errors) / max(1, len(errors) - 1)))

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sluiceway.checks.base import Finding, Material, finding
+from sluiceway.data.labels import indicators, label_names
 from sluiceway.data.learning.learner import numbers
 from sluiceway.gates.verdict import Severity
 
@@ -50,7 +51,7 @@ class Shortcut:
 
 def shortcuts(material: Material) -> Iterator[Finding]:
     """Ask each property alone for the target."""
-    if material.target not in ("class", "number"):
+    if material.target not in _ASKED:
         return
     table = material.sampled
     targets = table["target"].to_list()
@@ -65,13 +66,12 @@ def shortcuts(material: Material) -> Iterator[Finding]:
     features = material.sketches.features
     dimensions = features[kept] if features is not None else np.empty((len(kept), 0), np.float32)
     wanted = [str(targets[at]) for at in kept.tolist()]
-    of = _of_classes if material.target == "class" else _of_numbers
-    found = sorted(of(wanted, half, columns, dimensions), key=lambda each: -each.score)
+    found = sorted(_ASKED[material.target](wanted, half, columns, dimensions), key=lambda each: -each.score)
     if not found:
         return
     limit = material.limits.max_shortcut
     beyond = [each for each in found if each.score >= limit]
-    figure = "F1" if material.target == "class" else "R2"
+    figure = "R2" if material.target == "number" else "F1"
     if beyond:
         listed = "; ".join(
             f"{each.property} {each.tells} ({figure} {each.score:.2f})" for each in _first_of_each(beyond)
@@ -198,6 +198,18 @@ def _of_numbers(
         best = max(best, (mean_r2(bins[fit], values[fit], half[fit]), dimension))
     if dimensions.shape[1]:
         yield Shortcut(f"dimension {best[1]} of the features", "tells it", best[0], False)
+
+
+def _of_labels(
+    targets: list[str], half: Half, columns: dict[str, list[object]], dimensions: npt.NDArray[np.float32]
+) -> Iterator[Shortcut]:
+    """Ask of each label alone, as of two classes."""
+    for label in label_names(targets)[:_MOST_CLASSES]:
+        has = indicators(targets, [label])[:, 0].tolist()
+        yield from _of_classes([label if each else f"no {label}" for each in has], half, columns, dimensions)
+
+
+_ASKED = {"class": _of_classes, "classes": _of_labels, "number": _of_numbers}
 
 
 def mean_r2(bins: Ints, values: Floats, half: Half) -> float:

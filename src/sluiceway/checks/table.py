@@ -94,7 +94,7 @@ def exact_copies(material: Material) -> Iterator[Finding]:
         offenders=_named(material, inside.select("row", "original")),
         count=len(inside),
     )
-    if material.target == "class":
+    if material.target in ("class", "classes"):
         at_odds = copies.filter(pl.col("target").n_unique().over("content") > 1)
         yield finding(
             "copies_agree_on_class",

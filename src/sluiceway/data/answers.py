@@ -27,7 +27,7 @@ class Answers:
     classes: tuple[str, ...] = ()
     """Names of the classes, as ``target`` has them."""
     probabilities: Floats | None = None
-    """[M, K]: of each class; ``target`` is a class."""
+    """[M, K]: of each class; ``target`` is a class, or labels, each of which may be there or not."""
     predictions: Floats | None = None
     """[M]: ``target`` is a number."""
     surprise: Floats | None = None

@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from sluiceway.data.labels import each_label
 from sluiceway.data.table import SPLITS, MeasureKind, TargetKind
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ def profile(
     Args:
         table: the example table, or any with its columns.
         measures: the measured columns and their kinds.
-        target: what the column ``target`` holds; of a text the length in characters is described.
+        target: what the column ``target`` holds; of a text the length in characters is described, of
+            labels each by itself.
         splits: values of the column ``split`` that are told apart.
 
     Returns:
@@ -62,6 +64,8 @@ def _describe_target(table: "pl.LazyFrame", kind: TargetKind, splits: Sequence[s
     match kind:
         case "class":
             return _values(table, column, splits)
+        case "classes":
+            return _values(each_label(table), column, splits)
         case "number":
             return _numbers(table, column.cast(pl.Float64, strict=False), splits, whole=False)
         case "text":

@@ -22,8 +22,8 @@ from sluiceway.errors import DataError
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 
-TargetKind = Literal["class", "number", "text", "none"]
-"""What the column ``target`` holds."""
+TargetKind = Literal["class", "classes", "number", "text", "none"]
+"""What the column ``target`` holds: a class, any number of labels (:mod:`sluiceway.data.labels`), a number, a text."""
 
 Measures = Mapping[str, float | int | str | None]
 MeasureKind = Literal["integer", "number", "text"]

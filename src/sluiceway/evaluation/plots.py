@@ -28,6 +28,7 @@ from sluiceway.evaluation.canvas import (
     words_figure,
 )
 from sluiceway.evaluation.confusion import Confusion
+from sluiceway.evaluation.parity import Parity
 from sluiceway.evaluation.scores import Score
 from sluiceway.usecases.base import Metric
 
@@ -215,6 +216,24 @@ def confusion_figure(confusion: Confusion) -> str:
 
     said = ", ".join(f"{count} of {truth} taken for {taken}" for truth, taken, count in confusion.worst())
     return drawing(f"Confusion matrix of {size} classes; {said or 'no error'}", WIDTH, draw)
+
+
+def parity_figure(parity: Parity) -> str:
+    """Draw each test item's answer against its number, and the line on which both are equal."""
+    low, high = min(parity.target.min(), parity.predicted.min()), max(parity.target.max(), parity.predicted.max())
+    room = 0.04 * (high - low) or 0.5
+
+    def draw(figure: "Figure") -> None:
+        axes = figure.subplots()
+        ends = (low - room, high + room)
+        axes.plot(ends, ends, color=MUTED, ls=(0, (4, 3)), lw=1)
+        faint = max(0.15, min(0.7, 60 / len(parity.target)))
+        axes.plot(parity.target, parity.predicted, "o", color=BLUE, markersize=4, markeredgewidth=0, alpha=faint)
+        axes.set(xlim=ends, ylim=ends, xlabel="true", ylabel="answered")
+        ticks(axes.xaxis)
+        ticks(axes.yaxis)
+
+    return drawing(f"Answers against true numbers; mean error {text.number(parity.bias)}", 320, draw)
 
 
 def _thinned(points: Points) -> Points:

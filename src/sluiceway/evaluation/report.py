@@ -15,6 +15,7 @@ from sluiceway.data.contract import wording
 from sluiceway.evaluation import plots, text
 from sluiceway.evaluation.calibration import Calibration
 from sluiceway.evaluation.confusion import Confusion
+from sluiceway.evaluation.parity import Parity
 from sluiceway.evaluation.scores import Score
 from sluiceway.evaluation.slices import Slice
 from sluiceway.gates.verdict import Check, GateName, Verdict
@@ -54,6 +55,7 @@ class Evaluation:
     """Of the first metric, worst first."""
     calibration: Calibration | None = None
     confusion: Confusion | None = None
+    parity: Parity | None = None
     panels: Sequence[Panel] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """Nested, as in params.yaml."""
@@ -95,6 +97,7 @@ def evaluation_page(evaluation: Evaluation) -> str:
         flagged=sum(part.worse for part in evaluation.slices),
         reliability=plots.reliability_figure(evaluation.calibration) if evaluation.calibration else "",
         confusion=plots.confusion_figure(evaluation.confusion) if evaluation.confusion else "",
+        parity=plots.parity_figure(evaluation.parity) if evaluation.parity else "",
         parameters=dict(_flat(evaluation.parameters)),
     )
 

@@ -3,7 +3,7 @@
 Blocks as for images, a channel that says how high each band is (Liu et al., CoordConv, 2018), and mean and deviation
 over time and pitch at the end (Snyder et al., "X-Vectors", 2018).
 
-Shapes: B sounds, M mel bands, T frames, C channels, K classes.
+Shapes: B sounds, M mel bands, T frames, C channels, K outputs.
 """
 
 from collections.abc import Sequence
@@ -29,10 +29,10 @@ def standard_levels(levels: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 
 
 class AcousticNet(nn.Module):
-    """Classifies spectrograms: uint8 or float in 0..1 [B, M, T] -> logits [B, K].
+    """Answers spectrograms: uint8 or float in 0..1 [B, M, T] -> outputs [B, K].
 
     Args:
-        classes: K.
+        outputs: K.
         stem: channels after the first convolution, which halves M and T.
         widths: channels of each stage; every stage but the first halves M and T again.
         depths: blocks of each stage.
@@ -48,7 +48,7 @@ class AcousticNet(nn.Module):
     def __init__(
         self,
         *,
-        classes: int,
+        outputs: int,
         stem: int,
         widths: Sequence[int],
         depths: Sequence[int],
@@ -63,15 +63,15 @@ class AcousticNet(nn.Module):
         self.stem = nn.Conv2d(2, stem, 5, 2, 2, bias=False)
         self.blocks = stages(stem, widths, depths, groups)
         self.norm = nn.GroupNorm(min(groups, widths[-1]), widths[-1])
-        self.head = nn.Linear(2 * widths[-1], classes)
+        self.head = nn.Linear(2 * widths[-1], outputs)
         initialise(self, self.head)
 
     def forward(self, levels: Tensor) -> Tensor:
-        """Return the logits."""
+        """Return the outputs, such as logits."""
         standard = standard_levels(levels, self.mean, self.std)[:, None]  # [B, 1, M, T]
         placed = torch.cat([standard, self.height.expand_as(standard)], 1)
         features = self.blocks(self.stem(placed.contiguous(memory_format=torch.channels_last)))  # [B, C, M', T']
         active = F.relu(self.norm(features)).flatten(2)
         deviation = (active.var(2, unbiased=False) + 1e-5).sqrt()
-        logits: Tensor = self.head(torch.cat([active.mean(2), deviation], 1))
-        return logits
+        outputs: Tensor = self.head(torch.cat([active.mean(2), deviation], 1))
+        return outputs

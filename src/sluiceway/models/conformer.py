@@ -1,9 +1,9 @@
-"""A small Conformer encoder (Gulati et al., 2020) with a head for classes.
+"""A small Conformer encoder (Gulati et al., 2020) with a linear head.
 
 Half a perceptron, attention with rotary positions, a convolution over time, half a perceptron. GroupNorm instead of the
 paper's BatchNorm: statistics of a batch would differ between one worker and two.
 
-Shapes: B sounds, M mel bands, T frames, S = T / 2 moments, C channels, A attention heads, D = C / A, K classes.
+Shapes: B sounds, M mel bands, T frames, S = T / 2 moments, C channels, A attention heads, D = C / A, K outputs.
 """
 
 from collections.abc import Sequence
@@ -94,12 +94,12 @@ class Block(nn.Module):
 
 
 class Conformer(nn.Module):
-    """Classifies spectrograms: uint8 or float in 0..1 [B, M, T] -> logits [B, K].
+    """Answers spectrograms: uint8 or float in 0..1 [B, M, T] -> outputs [B, K].
 
     Args:
         bands: M.
         frames: T.
-        classes: K.
+        outputs: K.
         channels: C.
         layers: number of blocks.
         heads: A; 2 A must divide C.
@@ -119,7 +119,7 @@ class Conformer(nn.Module):
         *,
         bands: int,
         frames: int,
-        classes: int,
+        outputs: int,
         channels: int,
         layers: int,
         heads: int,
@@ -136,15 +136,15 @@ class Conformer(nn.Module):
         cos, sin = rotary((frames + 1) // 2, channels // heads)
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
-        self.head = nn.Linear(channels, classes)
+        self.head = nn.Linear(channels, outputs)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
     def forward(self, levels: Tensor) -> Tensor:
-        """Return the logits."""
+        """Return the outputs, such as logits."""
         standard = standard_levels(levels, self.mean, self.std)
         hidden = self.stem(standard).transpose(1, 2)  # [B, S, C]
         for block in self.blocks:
             hidden = block(hidden, self.cos, self.sin)
-        logits: Tensor = self.head(hidden.mean(1))
-        return logits
+        outputs: Tensor = self.head(hidden.mean(1))
+        return outputs

@@ -3,7 +3,7 @@
 Pre-activation blocks (He et al., "Identity Mappings in Deep Residual Networks", 2016) with GroupNorm (Wu and He, 2018):
 a batch norm would give other losses on two workers than on one.
 
-Shapes: B images, C channels, H height, W width, K classes.
+Shapes: B images, C channels, H height, W width, K outputs.
 """
 
 from collections.abc import Sequence
@@ -66,11 +66,11 @@ def initialise(network: nn.Module, head: nn.Linear) -> None:
 
 
 class ResidualNet(nn.Module):
-    """Classifies images: uint8 or float in 0..1 [B, C, H, W] -> logits [B, K].
+    """Answers images: uint8 or float in 0..1 [B, C, H, W] -> outputs [B, K].
 
     Args:
         channels: C of the images.
-        classes: K.
+        outputs: K.
         stem: channels after the first convolution, which halves H and W.
         widths: channels of each stage; every stage but the first halves H and W again.
         depths: blocks of each stage.
@@ -86,7 +86,7 @@ class ResidualNet(nn.Module):
         self,
         *,
         channels: int,
-        classes: int,
+        outputs: int,
         stem: int,
         widths: Sequence[int],
         depths: Sequence[int],
@@ -100,16 +100,16 @@ class ResidualNet(nn.Module):
         self.stem = nn.Conv2d(channels, stem, 5, 2, 2, bias=False)
         self.blocks = stages(stem, widths, depths, groups)
         self.norm = nn.GroupNorm(min(groups, widths[-1]), widths[-1])
-        self.head = nn.Linear(widths[-1], classes)
+        self.head = nn.Linear(widths[-1], outputs)
         initialise(self, self.head)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logits."""
+        """Return the outputs, such as logits."""
         if images.dtype == torch.uint8:
             images = images / 255
         standard = (images - self.mean) / self.std
         standard = standard.contiguous(memory_format=torch.channels_last)
         features = self.blocks(self.stem(standard))  # [B, C, H', W']
         pooled = F.relu(self.norm(features)).mean((2, 3))  # [B, C]
-        logits: Tensor = self.head(pooled)
-        return logits
+        outputs: Tensor = self.head(pooled)
+        return outputs

@@ -42,7 +42,13 @@ _ODD = 0.2
 """Share of letters that may be none in a text."""
 _LONGEST_ID, _LONGEST_TARGET, _LONGEST_DETAIL = 90, 60, 240
 """Letters."""
-_TARGETS: Mapping[TargetKind, str] = {"class": "labelled {}", "number": "target {}", "text": "“{}”", "none": ""}
+_TARGETS: Mapping[TargetKind, str] = {
+    "class": "labelled {}",
+    "classes": "labelled {}",
+    "number": "target {}",
+    "text": "“{}”",
+    "none": "",
+}
 _SET_ASIDE = "quarantined_share"
 """The check whose offenders are shown by reason."""
 

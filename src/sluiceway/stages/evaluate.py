@@ -83,6 +83,7 @@ def _gather(
 ) -> "Evaluation":
     from sluiceway.evaluation.calibration import calibrate
     from sluiceway.evaluation.confusion import confuse
+    from sluiceway.evaluation.parity import parity
     from sluiceway.evaluation.plots import training_curves
     from sluiceway.evaluation.report import Evaluation
     from sluiceway.evaluation.slices import slices
@@ -105,6 +106,7 @@ def _gather(
         slices=slices(outcomes, table, metric, settings.resamples, settings.seed, groups=_groups(outcomes, table)),
         calibration=calibrate(outcomes),
         confusion=confuse(outcomes, loaded.encoding.get("classes", [])),
+        parity=parity(outcomes),
         panels=pipeline.usecase.show(Evidence(loaded.model, loaded.encoding, outcomes, loader_of_row(pipeline, table))),
         parameters=pipeline.params.model_dump(mode="json", by_alias=True),
         digests={"examples": data_gate["subject"], "shards": digest(pipeline.shards)},

@@ -5,13 +5,16 @@ in that file into ``data/corrections/<pipeline>.csv``, which ``validate`` reads.
 """
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from sluiceway.checks.catalogue import OF_LABELS
 from sluiceway.data.answers import Answers
 from sluiceway.data.corrections import Correction, read_corrections, write_corrections
+from sluiceway.data.labels import joined, label_names, parted
 from sluiceway.errors import DataError, UsageError, nearest
 from sluiceway.stages.console import console
 from sluiceway.usecases.pipeline import Pipeline
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 KEEP, DROP = "keep", "drop"
 COLUMNS = ("id", "checksum", "target", "suggested", "confidence", "file", "decision")
 _NAMED = 5
+_THERE = 0.5
+"""Probability from which a label is suggested."""
 
 Row = dict[str, str]
 
@@ -69,7 +74,8 @@ def apply(pipeline: Pipeline) -> None:
         state = "has no decisions" if path.exists() else "does not exist"
         raise UsageError(f"{shown} {state}", hint=f"`sluiceway labels review {pipeline.name}`, then fill in `decision`")
     check_decisions(decided, pipeline, shown)
-    merged = read_corrections(pipeline.corrections) | {row["id"]: _correction(row) for row in decided}
+    tidy = _joined if pipeline.usecase.target == "classes" else str
+    merged = read_corrections(pipeline.corrections) | {row["id"]: _correction(row, tidy) for row in decided}
     write_corrections(merged.values(), pipeline.corrections)
     rest = [row for row in read_rows(path) if not row["decision"].strip()]
     if rest:
@@ -95,7 +101,9 @@ def check_decisions(decided: Iterable[Mapping[str, str]], pipeline: Pipeline, sh
         DataError: a decision is none of them; each is named.
     """
     kind = pipeline.usecase.target
-    known = _labels(pipeline) if kind == "class" else set()
+    known = _labels(pipeline) if kind in ("class", "classes") else set()
+    if kind == "classes":
+        known = set(label_names(known))
     faults = []
     for row in decided:
         decision = _decision(row)
@@ -105,6 +113,9 @@ def check_decisions(decided: Iterable[Mapping[str, str]], pipeline: Pipeline, sh
             continue
         if kind == "class" and decision not in known:
             faults.append(f"{row['id']}: unknown class {decision!r}, {nearest(decision, [*known, KEEP, DROP])}")
+        elif kind == "classes":
+            strange = [label for label in parted(decision) if label not in known]
+            faults += [f"{row['id']}: unknown label {each!r}, {nearest(each, known)}" for each in strange]
         elif kind == "number" and not _is_number(decision):
             faults.append(f"{row['id']}: {decision!r} is not a number")
         elif kind == "none":
@@ -189,7 +200,7 @@ def _doubtful(pipeline: Pipeline) -> Iterator[Row]:
 
 
 def _suggestions(pipeline: Pipeline, examples: "pl.DataFrame") -> dict[int, tuple[str, str]]:
-    """What the classical learner would say, by row, with its probability where it is a class."""
+    """What the classical learner would say, by row, with its probability; of labels, that of the most doubtful one."""
     path = pipeline.validated / "answers.parquet"
     if not path.exists():
         return {}
@@ -198,7 +209,11 @@ def _suggestions(pipeline: Pipeline, examples: "pl.DataFrame") -> dict[int, tupl
     place, there = answers.places(rows)
     found: dict[int, tuple[str, str]] = {}
     for row, at in zip(rows[there].tolist(), place[there].tolist(), strict=True):
-        if answers.probabilities is not None:
+        if answers.probabilities is not None and pipeline.usecase.target == "classes":
+            sure = answers.probabilities[at]
+            has = joined(name for name, each in zip(answers.classes, sure.tolist(), strict=True) if each >= _THERE)
+            found[row] = (has, f"{np.maximum(sure, 1 - sure).min():.2f}")
+        elif answers.probabilities is not None:
             best = int(answers.probabilities[at].argmax())
             found[row] = (answers.classes[best], f"{answers.probabilities[at, best]:.2f}")
         elif answers.predictions is not None:
@@ -217,9 +232,13 @@ def _labels(pipeline: Pipeline) -> set[str]:
     return set(pl.scan_parquet(path).select(pl.col("target").drop_nulls().unique()).collect()["target"].to_list())
 
 
-def _correction(row: Mapping[str, str]) -> Correction:
+def _joined(decision: str) -> str:
+    return joined(parted(decision))
+
+
+def _correction(row: Mapping[str, str], tidy: Callable[[str], str]) -> Correction:
     verb, decision = _verb(row), _decision(row)
-    target = {"confirmed": row["target"], "left out": None}.get(verb, decision)
+    target = {"confirmed": row["target"], "left out": None}.get(verb, tidy(decision))
     note = verb if verb == "confirmed" else f"{verb}; was {row['target'] or 'without a target'}"
     return Correction(row["id"], row["checksum"], target, note)
 

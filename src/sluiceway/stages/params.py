@@ -13,7 +13,8 @@ from rich.table import Table
 from sluiceway.config import OWN_SECTIONS, ModelParams, PipelineParams
 from sluiceway.errors import unknown
 from sluiceway.stages.console import console
-from sluiceway.usecases import BUILT_IN, find
+from sluiceway.usecases import BUILT_IN, targets_of
+from sluiceway.usecases.base import UseCase
 from sluiceway.usecases.pipeline import Pipeline
 
 
@@ -42,11 +43,12 @@ def explain(pipeline: Pipeline, wanted: str) -> None:
 def list_usecases(root: Path) -> None:
     """Print the built-in use cases and their architectures."""
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for title in ("usecase", "models", "what"):
+    for title in ("usecase", "target", "models", "what"):
         table.add_column(title)
     for name in BUILT_IN:
-        usecase = find(name, root)
-        table.add_row(name, ", ".join(_default(model, "name") for model in usecase.models), usecase.summary)
+        for target, usecase in targets_of(name, root).items():
+            models = ", ".join(_default(model, "name") for model in usecase.models)
+            table.add_row(name, target, models, usecase.summary)
     console.print(table)
 
 
@@ -103,14 +105,24 @@ def reference(root: Path) -> str:
         if name not in OWN_SECTIONS and isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             lines += _section(field.alias or name, field.annotation, field.description or "")
     for name in BUILT_IN:
-        usecase = find(name, root)
-        lines += [f"## `usecase: {name}`", "", usecase.summary.capitalize() + ".", ""]
-        lines += _section("data", usecase.data, _first_line(usecase.data))
-        lines += _section("encode", usecase.encode_params, _first_line(usecase.encode_params))
-        for model in usecase.models:
-            lines += _section(f"model: {{name: {_default(model, 'name')}}}", model, _first_line(model))
-        lines += _section("objective", usecase.objective, _first_line(usecase.objective))
+        lines += [f"## `usecase: {name}`", ""]
+        said: set[type[BaseModel]] = set()
+        for target, usecase in targets_of(name, root).items():
+            lines += [f"`target: {target}`: {usecase.summary}.", ""]
+            for title, section in _own_sections(usecase):
+                if section not in said:  # what targets have in common is told once
+                    lines += _section(title, section, _first_line(section))
+                    said.add(section)
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _own_sections(usecase: UseCase) -> Iterator[tuple[str, type[BaseModel]]]:
+    """Yield title and type of each section that the use case names itself."""
+    yield "data", usecase.data
+    yield "encode", usecase.encode_params
+    for model in usecase.models:
+        yield f"model: {{name: {_default(model, 'name')}}}", model
+    yield "objective", usecase.objective
 
 
 def _section(title: str, kind: type[BaseModel], text: str) -> list[str]:

@@ -129,6 +129,7 @@ def _write_model(pipeline: Pipeline, weights: Path, run_id: str) -> None:
         pipeline.model,
         weights=weights,
         usecase=pipeline.params.usecase,
+        target=pipeline.params.target,
         model=pipeline.params.model,
         encoding=read_encoding(pipeline.shards),
     )

@@ -42,7 +42,7 @@ def train_worker(packed: dict[str, Any]) -> None:
     torch.set_num_threads(job.threads)
     context = ray_train.get_context()
     share = Share(rank=context.get_world_rank(), world=context.get_world_size())
-    usecase = find(job.params["usecase"], Path(job.root))
+    usecase = find(job.params["usecase"], Path(job.root), job.params["target"])
     params: PipelineParams = parse(usecase.params, job.params, Path("pipelines") / job.pipeline / "params.yaml")
     train, places, shards = params.train, Places(Path(job.folder)), Path(job.shards)
 

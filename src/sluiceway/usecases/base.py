@@ -173,6 +173,10 @@ class UseCase:
     """Pictures, samples and tables for the evaluation report."""
     serving: Serving
 
+    judge: Callable[[str | None, Measures, Any], None] | None = None
+    """Judge a target beside what was measured of its content: (target, measures, data section). Raises ``BadExample``
+    when it cannot be learned: the example goes into quarantine."""
+
     looks_back: bool = False
     """Whether an item of validation or test is made with what stands before it: ``encode`` then also gets the examples
     of the earlier sides, ahead of the split's own (``example.split`` says which is which). So a test item may be asked
@@ -200,10 +204,26 @@ class UseCase:
     thumbnail: Callable[[bytes, Any], str] | None = None
     """Show one example as HTML, small: (content, data section). Escaped by whoever wrote it; images as data URIs."""
 
+    agree: Callable[[Any], None] | None = None
+    """Hold the sections of ``params.yaml`` against each other; raises ``ValueError`` that says what does not fit."""
+
     @property
     def params(self) -> type[PipelineParams]:
         """The full type of ``pipelines/<name>/params.yaml``."""
-        return params_type(self.data, self.encode_params, self.models, self.objective, self.data_gate)
+        return params_type(
+            self.data, self.encode_params, self.models, self.objective, self.data_gate, self.target, self.agree
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Use cases that look at the same contents and differ in what is learned of them: ``target:`` chooses."""
+
+    name: str
+    summary: str
+    """One line for ``sluiceway usecases``."""
+    targets: Mapping[str, UseCase]
+    """By kind of target; the first is the default."""
 
 
 def no_augmentation(batch: Batch, draws: "Tensor", objective: Section) -> Batch:

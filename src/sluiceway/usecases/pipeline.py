@@ -64,7 +64,8 @@ class Pipeline:
         chosen = document.get("usecase")
         if not isinstance(chosen, str):
             raise ConfigError(f"{where}: usecase is missing", hint="`sluiceway usecases` lists the built-in ones")
-        usecase = find(chosen, root)
+        target = document.get("target")
+        usecase = find(chosen, root, target if isinstance(target, str) else None)
         params = parse(usecase.params, document, where, TRACKED)
         return cls(root=root, name=name, code=project.pipelines[name].code, params=params, usecase=usecase)
 

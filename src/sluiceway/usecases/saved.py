@@ -1,7 +1,7 @@
 """A model folder: weights as safetensors, everything else as JSON. Nothing on the way in or out is unpickled.
 
 weights.safetensors   the network's parameters and buffers
-model.json            use case, architecture, version of this layout
+model.json            use case, target, architecture, version of this layout
 encoding.json         what ``fit`` learned from the training split
 manifest.json         SHA-256 of the three
 """
@@ -21,7 +21,7 @@ from sluiceway.usecases.base import Encoding, UseCase
 if TYPE_CHECKING:
     from torch import nn
 
-LAYOUT = 1
+LAYOUT = 2
 _WEIGHTS, _MODEL, _ENCODING, _MANIFEST = "weights.safetensors", "model.json", "encoding.json", "manifest.json"
 _SEALED = (_WEIGHTS, _MODEL, _ENCODING)
 
@@ -36,19 +36,20 @@ class LoadedModel:
     encoding: Encoding
 
 
-def save(folder: Path, *, weights: Path, usecase: str, model: ModelParams, encoding: Encoding) -> None:
+def save(folder: Path, *, weights: Path, usecase: str, target: str, model: ModelParams, encoding: Encoding) -> None:
     """Write a model folder.
 
     Args:
         folder: where; it is made when it is missing.
         weights: a safetensors file, which is copied.
         usecase: its name, or its import path.
+        target: what it learns.
         model: the architecture.
         encoding: what ``fit`` learned.
     """
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(weights, folder / _WEIGHTS)
-    about = {"layout": LAYOUT, "usecase": usecase, "model": model.model_dump(mode="json")}
+    about = {"layout": LAYOUT, "usecase": usecase, "target": target, "model": model.model_dump(mode="json")}
     for name, document in ((_MODEL, about), (_ENCODING, encoding)):
         (folder / name).write_text(json.dumps(document, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     manifest = {name: _sha256(folder / name) for name in _SEALED}
@@ -74,7 +75,7 @@ def load(folder: Path, root: Path | None = None) -> LoadedModel:
             f"{folder} has layout {about.get('layout')}, this version reads {LAYOUT}",
             hint="train the model again, or use the version of Sluiceway that wrote it",
         )
-    usecase = find(about["usecase"], root or Path.cwd())
+    usecase = find(about["usecase"], root or Path.cwd(), about["target"])
     encoding = json.loads((folder / _ENCODING).read_text(encoding="utf-8"))
     network = usecase.build(_architecture(usecase, about["model"], folder), encoding)
     network.load_state_dict(load_file(folder / _WEIGHTS))

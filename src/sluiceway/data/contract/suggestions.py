@@ -21,6 +21,7 @@ import numpy as np
 from sluiceway.data.contract.footer import Footer
 from sluiceway.data.contract.wording import figure
 from sluiceway.data.fences import Floats
+from sluiceway.data.labels import SEPARATOR, each_label
 from sluiceway.data.table import SPLITS, MeasureKind, TargetKind
 from sluiceway.errors import DataError
 
@@ -140,6 +141,8 @@ def _target(rows: "pl.LazyFrame", total: int, kind: TargetKind) -> Iterator[Entr
         yield from _lengths(rows, "target")
     elif kind == "number":
         yield from _number_texts(rows.select("target").drop_nulls())
+    elif kind == "classes":
+        yield from _label_texts(rows)
     elif counts := _few(rows, "target", MOST_CLASSES):
         yield from _set("target", counts)
         often = sorted(value for value, count in counts.items() if count >= OFTEN)
@@ -151,6 +154,15 @@ def _target(rows: "pl.LazyFrame", total: int, kind: TargetKind) -> Iterator[Entr
             seen = "A class that was not seen yet; there may well be some, as others were hardly seen."
             about = {"column": "target", "value_set": sorted(counts)}
             yield _expect("column_values_to_be_in_set", seen, about, "warning")
+
+
+def _label_texts(rows: "pl.LazyFrame") -> Iterator[Entry]:
+    """Expect the labels that were seen, in any number and combination."""
+    if counts := _few(each_label(rows), "target", MOST_CLASSES):
+        one = f"(?:{'|'.join(re.escape(label) for label in sorted(counts))})"
+        pattern = rf"^(?:{one}(?:{re.escape(SEPARATOR)}{one})*)?$"
+        said = f"{len(counts)} labels on {min(counts.values()):,} to {max(counts.values()):,} examples seen."
+        yield _expect("column_values_to_match_regex", said, {"column": "target", "regex": pattern})
 
 
 def _number_texts(texts: "pl.LazyFrame") -> Iterator[Entry]:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from sluiceway.data.answers import Answers, Floats
+from sluiceway.data.labels import indicators, label_names
 from sluiceway.data.learning.folds import Job, Rows, first, keys_of, plan, ranks
 from sluiceway.data.learning.machines import EstimatorFactory
 from sluiceway.data.learning.machines import machine as machine_for
@@ -71,9 +72,9 @@ def cross_fit(
     checksums = [str(value) for value in table["checksum"]]
     jobs = plan(table["split"].to_list(), keys_of(table, checksums))
     rank = ranks(checksums)
-    if kind in ("class", "number") and sketches.features is not None:
+    if kind in _LEARNERS and sketches.features is not None:
         jobs = [Job(first(job.known, rank, MOST_KNOWN), job.asked, job.across) for job in jobs]
-        answer = _classify if kind == "class" else _regress
+        answer = _LEARNERS[kind]
         with _quietly():
             return answer(sketches.rows, sketches.features, table["target"].to_list(), jobs, estimator)
     if surprise is not None and load is not None:
@@ -118,6 +119,21 @@ def _classify(
     return Answers(rows, classes, probabilities(odds))
 
 
+def _label(
+    rows: Rows, features: Vector, targets: Sequence[str | None], jobs: Sequence[Job], make: EstimatorFactory | None
+) -> Answers | None:
+    """Ask of each label alone whether it is there: a class of its own against the rest."""
+    labels = label_names(targets)
+    known = indicators(targets, labels)  # [M, K]
+    found = np.zeros(known.shape)
+    for k in range(len(labels)):
+        alone = [None if target is None else str(int(has)) for target, has in zip(targets, known[:, k], strict=True)]
+        answers = _classify(rows, features, alone, jobs, make)
+        if answers is not None and answers.probabilities is not None and "1" in answers.classes:
+            found[:, k] = answers.probabilities[:, answers.classes.index("1")]
+    return Answers(rows, labels, found) if labels else None
+
+
 def _regress(
     rows: Rows, features: Vector, targets: Sequence[str | None], jobs: Sequence[Job], make: EstimatorFactory | None
 ) -> Answers | None:
@@ -138,6 +154,9 @@ def _regress(
     for job, found in zip(jobs, _in_parallel(answer, jobs), strict=True):
         predictions[job.asked] = found
     return Answers(rows, predictions=predictions)
+
+
+_LEARNERS = {"class": _classify, "classes": _label, "number": _regress}
 
 
 def numbers(targets: Sequence[str | None]) -> Floats:

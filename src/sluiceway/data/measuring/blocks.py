@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from sluiceway.config import DataParams
 from sluiceway.data.corrections import Correction
-from sluiceway.data.measuring.contents import DIGEST, SKETCH_COLUMNS
+from sluiceway.data.measuring.contents import DIGEST, SKETCH_COLUMNS, Judge
 from sluiceway.data.measuring.store import Keys, Rows
 from sluiceway.data.splits import Sides, read_time
 from sluiceway.data.table import BadExample, Example, SplitName
@@ -91,12 +91,15 @@ class Listing:
     Args:
         params: the data section.
         corrections: what a person has corrected, by id.
+        target: judges a target beside what was measured of its content; None: targets are not judged.
 
     Raises:
         ConfigError: times of the split cannot be read.
     """
 
-    def __init__(self, params: DataParams, corrections: Mapping[str, Correction]) -> None:
+    def __init__(self, params: DataParams, corrections: Mapping[str, Correction], target: Judge | None = None) -> None:
+        self._params = params
+        self._target = target
         self._group = re.compile(params.group) if params.group else None
         self._time = re.compile(params.time) if params.time else None
         self._sides = Sides(params.split)
@@ -111,7 +114,7 @@ class Listing:
         return [each for name, each in self._corrections.items() if name not in self._met]
 
     def judge(
-        self, block: Block, reasons: Sequence[str | None], repeated: Flags
+        self, block: Block, reasons: Sequence[str | None], repeated: Flags, measures: pa.Table
     ) -> tuple[dict[str, Sequence[object]], list[str | None]]:
         """Say what becomes of a block's examples.
 
@@ -119,10 +122,11 @@ class Listing:
             block: which is whole.
             reasons: why contents cannot be learned from: [n].
             repeated: whose ids stood before: [n].
+            measures: of the contents: [n].
 
         Returns:
             The columns of what was listed, and why examples are set aside: [n] each. Of several reasons the first
-            counts: a repeated id, left out by a person, the content, a time that cannot be read, no time.
+            counts: a repeated id, left out by a person, the content, a time that cannot be read, no time, the target.
         """
         examples, checksums = block.examples, block.checksum_texts()
         found = list(reasons)
@@ -145,6 +149,8 @@ class Listing:
         targets = [each.target for each in examples]
         if self._corrections:
             self._correct(block, checksums, targets, found, repeated)
+        if self._target:
+            self._judge_targets(self._target, targets, measures, found)
         for place in np.flatnonzero(repeated).tolist():
             found[place] = str(BadExample("repeated_id", f"{examples[place].id} stands more than once"))
         columns: dict[str, Sequence[object]] = {
@@ -174,6 +180,16 @@ class Listing:
 
     def _side(self, key: str | None, time: float | None) -> SplitName | None:
         return None if key is None else self._sides.of(key, time)
+
+    def _judge_targets(
+        self, judge: Judge, targets: Sequence[str | None], measures: pa.Table, found: list[str | None]
+    ) -> None:
+        for place, (target, row) in enumerate(zip(targets, measures.to_pylist(), strict=True)):
+            if found[place] is None:
+                try:
+                    judge(target, row, self._params)
+                except BadExample as bad:
+                    found[place] = str(bad)
 
     def _correct(
         self,

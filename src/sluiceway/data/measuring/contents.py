@@ -31,6 +31,7 @@ _Sketch = tuple[str | None, bytes | None, bytes | None, bytes | None]
 Measure = Callable[[bytes, Any], Measures]
 Features = Callable[[bytes, Any], npt.NDArray[np.float32]]
 Parts = Callable[[bytes, Any], npt.NDArray[np.uint64]]
+Judge = Callable[[str | None, Measures, Any], None]
 
 
 class Senses(Protocol):
@@ -47,6 +48,10 @@ class Senses(Protocol):
     @property
     def measure(self) -> Measure:
         """Measure one content."""
+
+    @property
+    def judge(self) -> Judge | None:
+        """Judge a target beside what was measured of its content."""
 
     @property
     def features(self) -> Features | None:

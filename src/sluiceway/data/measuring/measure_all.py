@@ -88,7 +88,7 @@ def measure_all(
         ConfigError: times of the split cannot be read.
         DataError: the use case gave something that it had not announced.
     """
-    listing = Listing(params, corrections or {})
+    listing = Listing(params, corrections or {}, usecase.judge)
     look = Look.of(usecase, raw, params)
     columns = schema(usecase.measures)
     with (
@@ -205,9 +205,9 @@ class _Pass:
         reasons = facts["reason"].to_pylist()
         for place, reason in zip(sketched.tolist(), sketches["reason"].to_pylist(), strict=True):
             reasons[place] = reason or reasons[place]
-        columns, reasons = self.listing.judge(block, reasons, repeated)
-        good = np.array([reason is None for reason in reasons], np.bool_)
         measured = {name: facts[name] for name in self.look.measures}
+        columns, reasons = self.listing.judge(block, reasons, repeated, facts)
+        good = np.array([reason is None for reason in reasons], np.bool_)
         table = pa.table(columns | measured | {"reason": reasons}, schema=self.quarantined.columns)
         if self.look.sketching:
             kept = good[sketched]

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sluiceway.data.table import BadExample
-from sluiceway.usecases.speech_classification.wholeness import lacking
+from sluiceway.usecases.speech.wholeness import lacking
 
 Floats = npt.NDArray[np.float32]
 

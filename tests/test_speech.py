@@ -20,21 +20,12 @@ from sluiceway.data.samples import fetch, tones
 from sluiceway.data.table import BadExample, Example
 from sluiceway.errors import DataError, FetchError, NoRawData, UnknownLayout
 from sluiceway.usecases.base import Evidence, Loaded
-from sluiceway.usecases.speech_classification import USECASE, serving
-from sluiceway.usecases.speech_classification.baselines import baselines
-from sluiceway.usecases.speech_classification.examples import encode, fit, levels_of, measure
-from sluiceway.usecases.speech_classification.layouts import read
-from sluiceway.usecases.speech_classification.learning import augment, build, losses
-from sluiceway.usecases.speech_classification.params import (
-    ConformerParams,
-    ConvParams,
-    SpeechData,
-    SpeechEncoding,
-    SpeechObjective,
-)
-from sluiceway.usecases.speech_classification.scoring import predict, show
-from sluiceway.usecases.speech_classification.senses import features, fingerprint, picture
-from sluiceway.usecases.speech_classification.sound import (
+from sluiceway.usecases.speech import FAMILY
+from sluiceway.usecases.speech.examples import levels_of, measure
+from sluiceway.usecases.speech.learning import augment
+from sluiceway.usecases.speech.params import ConformerParams, ConvParams, SpeechData, SpeechEncoding
+from sluiceway.usecases.speech.senses import features, fingerprint, picture
+from sluiceway.usecases.speech.sound import (
     DEPTH,
     MelScale,
     open_sound,
@@ -44,6 +35,10 @@ from sluiceway.usecases.speech_classification.sound import (
 )
 from support import answers_of, loaded, reader_of
 
+USECASE = FAMILY.targets["class"]
+SpeechObjective = USECASE.objective
+read, fit, encode, build, losses = USECASE.read, USECASE.fit, USECASE.encode, USECASE.build, USECASE.losses
+predict, baselines, show, serving = USECASE.predict, USECASE.baselines, USECASE.show, USECASE.serving
 DATA = SpeechData()
 STILL = SpeechObjective(
     label_smoothing=0.0, shift=0.0, stretch=0.0, pitch=0.0, contrast=0.0, noise=0.0, time_mask=0.0, band_mask=0.0
@@ -122,7 +117,7 @@ def test_a_list_says_the_classes(tmp_path, side, column):
         [["file_name", column, "who"], ["a.wav", "yes", "x"], ["deep/b.wav", "no", ""]],
     )
     listed(tmp_path / "test" / "metadata.csv", [["file_name", column, "who"], ["c.wav", "no", "x"]])
-    found = list(read(tmp_path, SpeechData(speaker="who")))
+    found = list(read(tmp_path, SpeechData(group_column="who")))
     assert [(each.id, each.target, each.group) for each in found] == sorted(
         [(f"{side}a.wav", "yes", "x"), (f"{side}deep/b.wav", "no", None), ("test/c.wav", "no", "x")]
     )
@@ -171,8 +166,8 @@ def test_unknown_layouts_are_answered(tmp_path, names, message, hint):
 
 def test_a_column_without_a_list_is_told(tmp_path):
     put(tmp_path, "a/1.wav")
-    with pytest.raises(UnknownLayout, match=r"data.speaker names a column of metadata.csv"):
-        list(read(tmp_path, SpeechData(speaker="who")))
+    with pytest.raises(UnknownLayout, match=r"data.group_column names a column of metadata.csv"):
+        list(read(tmp_path, SpeechData(group_column="who")))
 
 
 def test_an_empty_folder_is_no_raw_data(tmp_path):

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sluiceway.usecases.image_classification.examples import open_image, pixels_of
-from sluiceway.usecases.image_classification.params import ImageData
+from sluiceway.usecases.image.examples import open_image, pixels_of
+from sluiceway.usecases.image.params import ImageData
 
 SIDE = 28
 """Pixels per side that features are taken at."""
@@ -25,6 +25,8 @@ _BLUR = 1.0
 _SPREAD = 0.25
 """Deviation of what is drawn from its middle, as a share of the fingerprint's side."""
 _SHOWN = 96
+_PICTURE = 84
+"""Pixels per side in the evaluation report; twice as many are sent, for fine screens."""
 
 
 def features(payload: bytes, data: ImageData) -> npt.NDArray[np.float32]:
@@ -78,3 +80,12 @@ def thumbnail(payload: bytes, data: ImageData) -> str:
     file = io.BytesIO()
     image.save(file, "PNG", optimize=True)
     return f'<img alt="" src="data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}">'
+
+
+def picture(payload: bytes) -> str:
+    """The image in the evaluation report."""
+    image = open_image(payload).convert("RGB")
+    image.thumbnail((2 * _PICTURE, 2 * _PICTURE))
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return f'<img alt="" width="{_PICTURE}" src="data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}">'

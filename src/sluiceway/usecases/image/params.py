@@ -4,11 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from sluiceway.config import DataParams, ModelParams, Section
+from sluiceway.config import ModelParams, Section
+from sluiceway.usecases.targets.listing import ListedData
 
 
-class ImageData(DataParams):
-    """Images in a folder per class; the folder's name is the class."""
+class ImageData(ListedData):
+    """Images in a folder per class, or listed with their targets in ``metadata.csv``."""
 
 
 class ImageEncoding(Section):
@@ -44,11 +45,9 @@ class ResidualParams(ModelParams):
         return self
 
 
-class ImageObjective(Section):
-    """Cross entropy, and random affine maps of the training images."""
+class ImageAugmentation(Section):
+    """Random affine maps of the training images."""
 
-    label_smoothing: float = Field(0.1, ge=0, lt=1)
-    """Share of the target's probability that is spread over all classes."""
     shift: float = Field(0.08, ge=0)
     """Largest shift, as a share of the image's side."""
     rotate: float = Field(12.0, ge=0)

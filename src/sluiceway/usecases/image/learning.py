@@ -1,24 +1,24 @@
-"""Shards to a model: the network, its losses, and the augmentation of its training images.
+"""Shards to a model: the network, and the augmentation of its training images.
 
-Shapes: B images, C channels, H height, W width, K classes.
+Shapes: B images, C channels, H height, W width.
 """
 
 from typing import TYPE_CHECKING
 
 from sluiceway.usecases.base import Batch, Encoding
-from sluiceway.usecases.image_classification.params import ImageObjective, ResidualParams
+from sluiceway.usecases.image.params import ImageAugmentation, ResidualParams
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-def build(params: ResidualParams, encoding: Encoding) -> "nn.Module":
+def build(params: ResidualParams, encoding: Encoding, outputs: int) -> "nn.Module":
     """Make the untrained network."""
     from sluiceway.models.residual import ResidualNet
 
     return ResidualNet(
         channels=encoding["channels"],
-        classes=len(encoding["classes"]),
+        outputs=outputs,
         stem=params.stem,
         widths=params.widths,
         depths=params.depths,
@@ -28,20 +28,10 @@ def build(params: ResidualParams, encoding: Encoding) -> "nn.Module":
     )
 
 
-def losses(model: "nn.Module", batch: Batch, objective: ImageObjective) -> dict[str, "Tensor"]:
-    """Return cross entropy in nats and accuracy, per image [B]."""
-    from torch.nn.functional import cross_entropy
-
-    logits = model(batch["image"])  # [B, K]
-    smoothing = objective.label_smoothing if model.training else 0.0
-    loss = cross_entropy(logits, batch["target"], label_smoothing=smoothing, reduction="none")
-    return {"loss": loss, "accuracy": (logits.argmax(1) == batch["target"]).float()}
-
-
 DRAWS = 7
 
 
-def augment(batch: Batch, dice: "Tensor", objective: ImageObjective) -> Batch:
+def augment(batch: Batch, dice: "Tensor", objective: ImageAugmentation) -> Batch:
     """Map each image by a random affine transformation.
 
     Args:

@@ -4,16 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from sluiceway.config import DataParams, ModelParams, Section
+from sluiceway.config import ModelParams, Section
+from sluiceway.usecases.targets.listing import ListedData
 
 
-class SpeechData(DataParams):
-    """Sound files in a folder per class, or listed with their classes in ``metadata.csv``."""
-
-    label: str | None = None
-    """Column of ``metadata.csv`` that holds the class; default: ``label``, or else ``transcription``."""
-    speaker: str | None = None
-    """Column of ``metadata.csv`` that names the group of an example, such as its speaker."""
+class SpeechData(ListedData):
+    """Sound files in a folder per class, or listed with their targets in ``metadata.csv``."""
 
 
 class SpeechEncoding(Section):
@@ -102,11 +98,9 @@ class ConformerParams(ModelParams):
         return self
 
 
-class SpeechObjective(Section):
-    """Cross entropy, and random changes of the training spectrograms (Park et al., SpecAugment, 2019)."""
+class SpeechAugmentation(Section):
+    """Random changes of the training spectrograms (Park et al., SpecAugment, 2019)."""
 
-    label_smoothing: float = Field(0.1, ge=0, lt=1)
-    """Share of the target's probability that is spread over all classes."""
     shift: float = Field(0.1, ge=0, le=1)
     """Largest shift in time, as a share of the length."""
     stretch: float = Field(0.1, ge=0)

@@ -4,7 +4,6 @@ Shapes: C channels, H height, W width.
 """
 
 import io
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,17 +11,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from sluiceway.data.sources import files_below, split_folders
-from sluiceway.data.table import BadExample, Example, Measures, SplitName
-from sluiceway.errors import DataError, UnknownLayout
-from sluiceway.usecases.base import Encoding, Item, Loaded
-from sluiceway.usecases.image_classification.params import ImageData, ImageEncoding
+from sluiceway.data.shards import Arrays
+from sluiceway.data.table import BadExample, Example, Measures, TargetKind
+from sluiceway.usecases.base import Encoding, Loaded
+from sluiceway.usecases.image.params import ImageData, ImageEncoding
+from sluiceway.usecases.targets.listing import Kind, read_listed
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
-_LAYOUT = "a folder per class with images in it: data/raw/<pipeline>/<class>/<image>.png"
+IMAGES = Kind(
+    "image",
+    frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}),
+    foreign=frozenset({".heic", ".heif", ".avif", ".svg", ".psd", ".dng", ".raw", ".nef", ".cr2"}),
+    convert="to .png or .jpg, for example with ImageMagick",
+)
 
 
 # Raw data to the example table.
@@ -31,28 +34,9 @@ _BLANK = 0.005
 """Deviation of the pixels, of 1, below which an image shows nothing: about one level of grey in 256."""
 
 
-def read(raw: Path, data: ImageData) -> Iterator[Example]:
-    """List images by class folder. The id is the path: ``7/00012.png``, or ``train/7/00012.png`` in split folders."""
-    files = files_below(raw, SUFFIXES)
-    if not files:
-        kinds = Counter(path.suffix.lower() or "no suffix" for path in raw.rglob("*") if path.is_file())
-        found = ", ".join(f"{count} x {suffix}" for suffix, count in kinds.most_common(3))
-        raise UnknownLayout(f"no images below {raw}: found {found}", hint=f"expected {_LAYOUT}")
-    loose = [path.name for path in files if path.parent == raw]
-    if loose:
-        raise UnknownLayout(
-            f"{len(loose)} images lie in {raw} itself, so their class is not known: {loose[0]} ...",
-            hint=f"expected {_LAYOUT}",
-        )
-    sides = split_folders(raw, files)
-    for path in files:
-        below = path.relative_to(raw)
-        *folders, _ = below.parts
-        if sides and len(folders) < 2:
-            raise UnknownLayout(f"{path} lies in a split folder but in no class folder", hint=f"expected {_LAYOUT}")
-        name = below.as_posix()
-        split, target = (sides[folders[0]], folders[1]) if sides else (None, folders[0])
-        yield Example(id=name, source=name, target=target, split=split)
+def read(raw: Path, data: ImageData, target: TargetKind) -> Iterator[Example]:
+    """List images by class folder or list. The id is the path: ``7/00012.png``, or ``train/7/00012.png``."""
+    return read_listed(raw, data, target, IMAGES)
 
 
 def measure(payload: bytes, data: ImageData) -> Measures:
@@ -107,21 +91,16 @@ def expectations() -> list[dict[str, Any]]:
 
 
 def fit(training: Iterable[Loaded], params: ImageEncoding) -> Encoding:
-    """Find the classes, and the mean and deviation of each channel over the training images."""
-    classes: set[str] = set()
+    """Find the mean and deviation of each channel over the training images."""
     total = np.zeros((2, params.channels))
     count = 0
     for loaded in training:
-        classes.add(str(loaded.example.target))
         pixels = pixels_of(loaded.payload, params.size, params.channels) / 255.0  # [C, H, W]
         total += pixels.sum((1, 2)), (pixels**2).sum((1, 2))
         count += params.size**2
-    if len(classes) < 2:
-        raise DataError(f"classification needs two classes, found {len(classes)}: {sorted(classes)}", hint=_LAYOUT)
-    mean = total[0] / count
-    std = np.sqrt(np.maximum(total[1] / count - mean**2, 1e-6))
+    mean = total[0] / max(1, count)
+    std = np.sqrt(np.maximum(total[1] / max(1, count) - mean**2, 1e-6))
     return {
-        "classes": sorted(classes),
         "size": params.size,
         "channels": params.channels,
         "mean": [round(float(value), 6) for value in mean],
@@ -129,18 +108,9 @@ def fit(training: Iterable[Loaded], params: ImageEncoding) -> Encoding:
     }
 
 
-def encode(examples: Iterable[Loaded], encoding: Encoding, split: SplitName) -> Iterator[Item]:
-    """Give each image as uint8 [C, H, W], and its class's number."""
-    numbers = {name: number for number, name in enumerate(encoding["classes"])}
-    for loaded in examples:
-        target = loaded.example.target
-        if target not in numbers:
-            raise DataError(
-                f"class {target!r} of {loaded.example.id} does not occur in the training split",
-                hint="give more examples of it, or take it out",
-            )
-        image = pixels_of(loaded.payload, encoding["size"], encoding["channels"])
-        yield Item(loaded.row, {"image": image, "target": np.asarray(numbers[target], np.int64)})
+def arrays(payload: bytes, encoding: Encoding) -> Arrays:
+    """Give an image as uint8 [C, H, W]."""
+    return {"image": pixels_of(payload, encoding["size"], encoding["channels"])}
 
 
 def pixels_of(payload: bytes, size: int, channels: int) -> npt.NDArray[np.uint8]:

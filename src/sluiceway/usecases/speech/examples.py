@@ -3,23 +3,24 @@
 Shapes: M mel bands, T frames.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from sluiceway.data.table import BadExample, Measures, SplitName
-from sluiceway.errors import DataError
-from sluiceway.usecases.base import Encoding, Item, Loaded
-from sluiceway.usecases.speech_classification.layouts import LAYOUTS
-from sluiceway.usecases.speech_classification.params import SpeechData, SpeechEncoding
-from sluiceway.usecases.speech_classification.sound import DEPTH, Floats, MelScale, open_sound, spectrogram
+from sluiceway.data.shards import Arrays
+from sluiceway.data.table import BadExample, Measures
+from sluiceway.usecases.base import Encoding, Loaded
+from sluiceway.usecases.speech.params import SpeechData, SpeechEncoding
+from sluiceway.usecases.speech.sound import DEPTH, Floats, MelScale, open_sound, spectrogram
 
 _SILENT = -70.0
 """Decibels of full scale below which nothing is said: a little above the last bit of 16."""
 _CONSTANT = 1e-4
 """Deviation, as a share of the largest value, below which a wave stands still."""
+_WILD = 1e6
+"""Largest sample: files of floats that hold 16-bit numbers reach 3e4, damaged ones anything."""
 _FULL = 0.999
 """Share of the largest value at which a sample counts as clipped, where the next one does too."""
 _CLIPPED = 0.05
@@ -28,7 +29,7 @@ _HUSH = 40.0
 """Decibels below the loudest moment at which a moment is silence."""
 _MOMENT = 0.01
 """Seconds."""
-_TOP = 255
+TOP = 255
 """The loudest level of a spectrogram."""
 
 
@@ -46,6 +47,8 @@ def measure(payload: bytes, data: SpeechData) -> Measures:
     if odd := int(np.count_nonzero(~np.isfinite(samples))):
         raise BadExample("not_finite", f"{odd} of {samples.size} samples are NaN or infinite")
     peak = float(np.abs(samples).max())
+    if peak > _WILD:
+        raise BadExample("unreadable", f"samples reach {peak:.3g}, where full scale is 1")
     centred = samples - samples.mean(0)
     if peak > 0 and float(centred.std()) < _CONSTANT * peak:
         raise BadExample("constant", f"every sample is {float(samples.mean()):.3g}, or nearly so")
@@ -101,40 +104,26 @@ def expectations() -> list[dict[str, Any]]:
 
 
 def fit(training: Iterable[Loaded], params: SpeechEncoding) -> Encoding:
-    """Find the classes, and the mean and deviation of each band's level over the training sounds."""
+    """Find the mean and deviation of each band's level over the training sounds."""
     encoding: Encoding = {**params.model_dump(), "frames": params.frames}
-    classes: set[str] = set()
     total = np.zeros((2, params.bands))
     count = 0
     for loaded in training:
-        classes.add(str(loaded.example.target))
-        levels = levels_of(loaded.payload, encoding) / _TOP  # [M, T]
+        levels = levels_of(loaded.payload, encoding) / TOP  # [M, T]
         total += levels.sum(1), (levels**2).sum(1)
         count += levels.shape[1]
-    if len(classes) < 2:
-        raise DataError(f"classification needs two classes, found {len(classes)}: {sorted(classes)}", hint=LAYOUTS)
-    mean = total[0] / count
-    std = np.sqrt(np.maximum(total[1] / count - mean**2, 1e-4))
+    mean = total[0] / max(1, count)
+    std = np.sqrt(np.maximum(total[1] / max(1, count) - mean**2, 1e-4))
     return {
         **encoding,
-        "classes": sorted(classes),
         "mean": [round(float(value), 6) for value in mean],
         "std": [round(float(value), 6) for value in std],
     }
 
 
-def encode(examples: Iterable[Loaded], encoding: Encoding, split: SplitName) -> Iterator[Item]:
-    """Give each sound's spectrogram as uint8 [M, T], and its class's number."""
-    numbers = {name: number for number, name in enumerate(encoding["classes"])}
-    for loaded in examples:
-        target = loaded.example.target
-        if target not in numbers:
-            raise DataError(
-                f"class {target!r} of {loaded.example.id} does not occur in the training split",
-                hint="give more examples of it, or take it out",
-            )
-        levels = levels_of(loaded.payload, encoding)
-        yield Item(loaded.row, {"levels": levels, "target": np.asarray(numbers[target], np.int64)})
+def arrays(payload: bytes, encoding: Encoding) -> Arrays:
+    """Give a sound's spectrogram as uint8 [M, T]."""
+    return {"levels": levels_of(payload, encoding)}
 
 
 def levels_of(payload: bytes, encoding: Encoding) -> npt.NDArray[np.uint8]:
@@ -143,4 +132,4 @@ def levels_of(payload: bytes, encoding: Encoding) -> npt.NDArray[np.uint8]:
         encoding["rate"], encoding["bands"], encoding["low"], encoding["high"], encoding["window"], encoding["hop"]
     )
     decibels = spectrogram(open_sound(payload).mono(scale.rate), scale, encoding["frames"])
-    return np.asarray(np.rint(decibels * (_TOP / DEPTH)), np.uint8)
+    return np.asarray(np.rint(decibels * (TOP / DEPTH)), np.uint8)

@@ -1,21 +1,21 @@
-"""Shards to a model: the network, its losses, and the augmentation of its training spectrograms.
+"""Shards to a model: the network, and the augmentation of its training spectrograms.
 
-Shapes: B sounds, M mel bands, T frames, K classes.
+Shapes: B sounds, M mel bands, T frames.
 """
 
 from typing import TYPE_CHECKING
 
 from sluiceway.usecases.base import Batch, Encoding
-from sluiceway.usecases.speech_classification.params import ConformerParams, ConvParams, SpeechObjective
-from sluiceway.usecases.speech_classification.sound import DEPTH
+from sluiceway.usecases.speech.params import ConformerParams, ConvParams, SpeechAugmentation
+from sluiceway.usecases.speech.sound import DEPTH
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-def build(params: ConvParams | ConformerParams, encoding: Encoding) -> "nn.Module":
+def build(params: ConvParams | ConformerParams, encoding: Encoding, outputs: int) -> "nn.Module":
     """Make the untrained network."""
-    common = {"classes": len(encoding["classes"]), "mean": encoding["mean"], "std": encoding["std"]}
+    common = {"outputs": outputs, "mean": encoding["mean"], "std": encoding["std"]}
     if isinstance(params, ConformerParams):
         from sluiceway.models.conformer import Conformer
 
@@ -34,20 +34,10 @@ def build(params: ConvParams | ConformerParams, encoding: Encoding) -> "nn.Modul
     return AcousticNet(stem=params.stem, widths=params.widths, depths=params.depths, groups=params.groups, **common)
 
 
-def losses(model: "nn.Module", batch: Batch, objective: SpeechObjective) -> dict[str, "Tensor"]:
-    """Return cross entropy in nats and accuracy, per sound [B]."""
-    from torch.nn.functional import cross_entropy
-
-    logits = model(batch["levels"])  # [B, K]
-    smoothing = objective.label_smoothing if model.training else 0.0
-    loss = cross_entropy(logits, batch["target"], label_smoothing=smoothing, reduction="none")
-    return {"loss": loss, "accuracy": (logits.argmax(1) == batch["target"]).float()}
-
-
 DRAWS = 9
 
 
-def augment(batch: Batch, dice: "Tensor", objective: SpeechObjective) -> Batch:
+def augment(batch: Batch, dice: "Tensor", objective: SpeechAugmentation) -> Batch:
     """Move, stretch, fade and mask each spectrogram by chance.
 
     Args:

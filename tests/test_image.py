@@ -11,17 +11,20 @@ from PIL import Image
 from torch.nn.functional import cross_entropy
 
 from sluiceway.config import Split
+from sluiceway.data.outcomes import accuracy, macro_f1
 from sluiceway.data.table import BadExample, Example
 from sluiceway.errors import DataError, NoRawData, UnknownLayout
 from sluiceway.usecases.base import Evidence, Loaded
-from sluiceway.usecases.image_classification import USECASE, serving
-from sluiceway.usecases.image_classification.baselines import baselines
-from sluiceway.usecases.image_classification.examples import encode, fit, measure, read
-from sluiceway.usecases.image_classification.learning import augment, build, losses
-from sluiceway.usecases.image_classification.params import ImageData, ImageEncoding, ImageObjective, ResidualParams
-from sluiceway.usecases.image_classification.scoring import accuracy, macro_f1, predict, show
+from sluiceway.usecases.image import FAMILY
+from sluiceway.usecases.image.examples import measure
+from sluiceway.usecases.image.learning import augment
+from sluiceway.usecases.image.params import ImageData, ImageEncoding, ResidualParams
 from support import answers_of, image_bytes, loaded, reader_of
 
+USECASE = FAMILY.targets["class"]
+ImageObjective = USECASE.objective
+read, fit, encode, build, losses = USECASE.read, USECASE.fit, USECASE.encode, USECASE.build, USECASE.losses
+predict, baselines, show, serving = USECASE.predict, USECASE.baselines, USECASE.show, USECASE.serving
 DATA = ImageData()
 STILL = ImageObjective(label_smoothing=0.0, shift=0.0, rotate=0.0, scale=0.0, shear=0.0)
 

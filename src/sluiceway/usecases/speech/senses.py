@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sluiceway.usecases.speech_classification.params import SpeechData
-from sluiceway.usecases.speech_classification.sound import (
+from sluiceway.usecases.speech.params import SpeechData
+from sluiceway.usecases.speech.sound import (
     DEPTH,
     Floats,
     MelScale,
@@ -99,11 +99,18 @@ def fingerprint(payload: bytes, data: SpeechData) -> Floats:
     return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-6), np.float32)
 
 
-def estimator() -> Any:
+def forest() -> Any:
     """A random forest; rare classes weigh as much as common ones."""
     from sklearn.ensemble import RandomForestClassifier
 
     return RandomForestClassifier(500, min_samples_leaf=2, class_weight="balanced_subsample", random_state=0)
+
+
+def regression_forest() -> Any:
+    """A random forest for numbers."""
+    from sklearn.ensemble import RandomForestRegressor
+
+    return RandomForestRegressor(500, min_samples_leaf=2, random_state=0)
 
 
 def thumbnail(payload: bytes, data: SpeechData) -> str:

@@ -1,0 +1,53 @@
+"""Sounds: a folder per class or a list of targets, a residual network or a Conformer, a random forest beside them."""
+
+from sluiceway.usecases.speech import examples, layouts, learning, params, senses
+from sluiceway.usecases.targets.base import Modality
+from sluiceway.usecases.targets.classes import CLASS
+from sluiceway.usecases.targets.compose import family
+from sluiceway.usecases.targets.labels import CLASSES
+from sluiceway.usecases.targets.numbers import NUMBER
+
+SPEECH = Modality(
+    name="speech",
+    noun="sound",
+    data=params.SpeechData,
+    read=layouts.read,
+    measures={
+        "bytes": "integer",
+        "format": "text",
+        "seconds": "number",
+        "sample_rate": "integer",
+        "channels": "integer",
+        "loudness": "number",
+        "peak": "number",
+        "clipped": "number",
+        "silence": "number",
+    },
+    measure=examples.measure,
+    expectations=examples.expectations,
+    encode_params=params.SpeechEncoding,
+    fit=examples.fit,
+    arrays=examples.arrays,
+    inputs=("levels",),
+    models=(params.ConvParams, params.ConformerParams),
+    build=learning.build,
+    augmentation=params.SpeechAugmentation,
+    draws=learning.DRAWS,
+    augment=learning.augment,
+    features=senses.features,
+    fingerprint=senses.fingerprint,
+    thumbnail=senses.thumbnail,
+    picture=senses.picture,
+    estimators={"class": senses.forest, "classes": senses.forest, "number": senses.regression_forest},
+    classical={
+        "class": "spectral features + random forest",
+        "classes": "spectral features + random forest",
+        "number": "spectral features + random forest",
+    },
+    packages=("soundfile",),
+)
+
+FAMILY = family(
+    "a residual network or a Conformer on spectrograms, beside pitch and spectra in a random forest",
+    [(SPEECH, CLASS), (SPEECH, CLASSES), (SPEECH, NUMBER)],
+)
