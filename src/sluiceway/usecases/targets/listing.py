@@ -147,7 +147,8 @@ def examples_of(raw: Path, files: Sequence[Path], rows: Sequence[Row], kind: Kin
     sides: Mapping[str, SplitName] = split_folders(raw, files)
     twice = sorted(name for name, count in named.items() if count > 1)
     left = sorted(known - named.keys())
-    for some, what in ((twice, "are listed more than once"), (left, "stand in no metadata.csv, so their target is not known")):
+    unlisted = "stand in no metadata.csv, so their target is not known"
+    for some, what in ((twice, "are listed more than once"), (left, unlisted)):
         if some:
             raise UnknownLayout(f"{len(some)} {kind.noun}s below {raw} {what}: {some[0]} ...", hint="mend the list")
     for row in sorted(rows, key=lambda each: each.name):
