@@ -13,21 +13,26 @@ from pathlib import Path
 import pytest
 
 from projects import ROOT, Project
-from sluiceway.errors import NotFinite
+from sluiceway.config import ModelParams
+from sluiceway.errors import ConfigError, NotFinite
 from sluiceway.training import driver
 from sluiceway.training.job import Job
 from sluiceway.training.prepare import prepare
 from sluiceway.training.spool import read
+from sluiceway.usecases.image.historic import DeepBeliefParams
 from sluiceway.usecases.pipeline import Pipeline
 
 pytestmark = pytest.mark.slow
 
 
-def job_of(project: Project, folder: Path, *, pipeline: str = "digits", **train: object) -> Job:
+def job_of(
+    project: Project, folder: Path, *, pipeline: str = "digits", model: ModelParams | None = None, **train: object
+) -> Job:
     """Plan a training of the project's pipeline with other options, in a folder of its own."""
     loaded = Pipeline.load(pipeline, project.root)
     settings = type(loaded.params.train).model_validate(loaded.params.train.model_dump() | train)
-    changed = replace(loaded, params=loaded.params.model_copy(update={"train": settings}))
+    update = {"train": settings, "model": model or loaded.params.model}
+    changed = replace(loaded, params=loaded.params.model_copy(update=update))
     return replace(prepare(changed), folder=str(folder))
 
 
@@ -156,6 +161,50 @@ def test_another_number_of_workers_goes_on(finished: Project, tmp_path: Path) ->
     one = driver.run(job_of(finished, tmp_path / "parts", **options), lambda _: None)
     assert losses(one) == pytest.approx(losses(whole), rel=1e-4)
     assert len(losses(one)) == two.plan.steps
+
+
+BELIEF = DeepBeliefParams(widths=[24, 16], pretrain_epochs=2.0, pretrain_lr=0.01, dropout=0.1)
+
+
+def test_pretraining_goes_on_exactly_from_any_step(finished: Project, tmp_path: Path) -> None:
+    options: dict[str, object] = {"epochs": 2.0, "log_every": 1, "checkpoint_every": 3, "keep": "last"}
+    whole = job_of(finished, tmp_path / "whole", model=BELIEF, **options)
+    trained = driver.run(whole, lambda _: None)
+    parts = replace(whole, folder=str(tmp_path / "parts"))
+    first, second = whole.plan.phases
+    for stop in (first.end - 2, first.end, second.end - 1, second.end, second.end + 4):
+        driver.run(replace(parts, plan=replace(whole.plan, boundaries=(stop,))), lambda _: None)
+    resumed = driver.run(parts, lambda _: None)
+    assert resumed.result["attempts"] == 6
+    assert digest(resumed.weights) == digest(trained.weights)
+    for phase in whole.plan.phases:
+        name = f"train/{phase.name}/reconstruction_error"
+        errors = {point.step: point.metrics[name] for point in trained.curve if name in point.metrics}
+        assert list(errors) == list(range(phase.start + 1, phase.end + 1))
+        assert errors[phase.end] < 0.9 * errors[phase.start + 1]
+        assert errors == {point.step: point.metrics[name] for point in resumed.curve if name in point.metrics}
+    assert len(losses(trained)) == whole.plan.steps - whole.plan.pretraining
+    rates = {point.step: point.metrics["train/lr"] for point in trained.curve if "train/lr" in point.metrics}
+    assert rates[second.end] == pytest.approx(0.01)
+    assert json.loads((tmp_path / "whole" / "cost.json").read_text(encoding="utf-8"))["figures"]["spent_hours"] > 0
+
+
+def test_workers_pretrain_alike_however_they_share_the_parameters(finished: Project, tmp_path: Path) -> None:
+    options: dict[str, object] = {"epochs": 1.0, "log_every": 1, "workers": 2, "cpus_per_worker": 1}
+    ddp, fsdp = (
+        driver.run(job_of(finished, tmp_path / name, model=BELIEF, **options, strategy=name), lambda _: None)
+        for name in ("ddp", "fsdp")
+    )
+    assert losses(fsdp) == pytest.approx(losses(ddp), rel=1e-4)
+    name = "train/rbm_2/reconstruction_error"
+    curves = [[point.metrics[name] for point in each.curve if name in point.metrics] for each in (ddp, fsdp)]
+    assert curves[0] == pytest.approx(curves[1], rel=1e-4)
+    assert len(curves[0]) > 10
+
+
+def test_phases_that_the_use_case_does_not_know_are_refused(finished: Project, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="has phases of pre-training"):
+        job_of(finished, tmp_path, pipeline="verses", model=BELIEF)
 
 
 def test_a_loss_that_is_no_number_stops_training(finished: Project, tmp_path: Path) -> None:

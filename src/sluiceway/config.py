@@ -8,6 +8,7 @@ All faults of a file are found in one reading, each with its key, its value and 
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union
 
@@ -80,11 +81,28 @@ class DataParams(Section):
         return value
 
 
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A part of the training that comes ahead of the objective, with a loss of its own."""
+
+    name: str
+    """For its curves."""
+    epochs: float
+    """Passes over the training split."""
+    lr: float
+    """Learning rate, all through."""
+
+
 class ModelParams(Section):
     """An architecture; each use case has its own, told apart by ``name``."""
 
     name: str
     """Which architecture."""
+
+    @property
+    def pretraining(self) -> tuple[Phase, ...]:
+        """What is learned ahead of the objective, in order: for most networks nothing."""
+        return ()
 
 
 class DataGateParams(Section):
@@ -248,6 +266,8 @@ class Evaluate(Section):
     """Bootstrap resamples behind each 95 % interval."""
     seed: Seed = 0
     """Of the bootstrap."""
+    layers: int = Field(1000, ge=0)
+    """Most examples that linear probes of the network's layers learn from, and are asked about. 0: no probes."""
 
 
 class Register(Section):

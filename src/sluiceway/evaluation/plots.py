@@ -55,6 +55,8 @@ _SIDES = {"train": "train", "validation": "validation", "valid": "validation", "
 def training_curves(history: Iterable[Mapping[str, float]]) -> dict[str, dict[str, list[tuple[float, float]]]]:
     """Sort a metric history into figures: ``train/loss`` and ``validation/loss`` make the two curves of ``loss``.
 
+    What a phase of pre-training left, ``train/rbm_1/free_energy``, is the curve ``rbm_1`` of ``free_energy``.
+
     Args:
         history: records with a ``step`` and any of the metrics; ``epoch`` is left out.
     """
@@ -71,7 +73,8 @@ def _chart_of(name: str) -> tuple[str, str]:
     for separator in "/._":
         side, found, rest = name.partition(separator)
         if found and side in _SIDES:
-            return rest, _SIDES[side]
+            phase, within, figure = rest.partition("/")
+            return (figure, phase) if within else (rest, _SIDES[side])
     return name, name
 
 

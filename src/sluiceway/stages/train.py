@@ -93,8 +93,10 @@ def _log_inputs(pipeline: Pipeline, run: "Run", places: Places) -> None:
 
 
 def _show(meter: Meter, point: Point) -> None:
-    if "train/loss" in point.metrics:
-        meter.update(point.step, f"loss {point.metrics['train/loss']:.4f}")
+    said = [name for name in point.metrics if name.startswith("train/") and name != "train/lr"]
+    if said:
+        name = "train/loss" if "train/loss" in said else said[0]
+        meter.update(point.step, f"{name.removeprefix('train/')} {point.metrics[name]:.4f}")
 
 
 def _count(clock: Clock, result: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from sluiceway.training.plan import Hardware, Plan
+from sluiceway.training.plan import Hardware, Plan, Stretch
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,10 @@ class Job:
     @classmethod
     def unpacked(cls, values: dict[str, Any]) -> Self:
         """Undo :meth:`packed`."""
-        plan = values["plan"] | {"boundaries": tuple(values["plan"]["boundaries"])}
+        plan = values["plan"] | {
+            "boundaries": tuple(values["plan"]["boundaries"]),
+            "phases": tuple(Stretch(**phase) for phase in values["plan"]["phases"]),
+        }
         return cls(**{**values, "plan": Plan(**plan), "hardware": Hardware(**values["hardware"])})
 
 

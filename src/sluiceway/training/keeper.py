@@ -16,7 +16,6 @@ from sluiceway.training.checkpoints import Checkpoint, commit
 from sluiceway.training.collectives import from_first, is_first
 from sluiceway.training.job import Job, Places, write_json
 from sluiceway.training.module import Learner
-from sluiceway.training.plan import learning_rate
 from sluiceway.training.recorder import Recorder
 
 
@@ -68,7 +67,7 @@ class Keeper(pl.Callback):
         learner = _learner(pl_module)
         step = learner.step
         at_boundary = step in self._job.plan.boundaries
-        if step % self._job.plan.log_every == 0 or at_boundary:
+        if step % self._job.plan.log_every == 0 or at_boundary or self._job.plan.begins_anew(step):
             self._close_interval(learner, step)
         if not at_boundary:  # else after the validation, so that its result is saved with the weights
             self._save_if_due(learner, step)
@@ -119,7 +118,7 @@ class Keeper(pl.Callback):
             write_json(self._places.result, result)
 
     def _close_interval(self, learner: Learner, step: int) -> None:
-        rate = learning_rate(step - 1, self._job.plan.steps, self._params.train)
+        rate = self._job.plan.rate(step - 1, self._params.train)
         figures = self._recorder.flush(step, {"lr": rate})
         learner.refuse_if_not_finite(figures)
         spent = self._spent()
@@ -162,7 +161,9 @@ class Keeper(pl.Callback):
         return verdict
 
     def _save_if_due(self, learner: Learner, step: int) -> None:
-        if step - self._saved >= self._job.plan.checkpoint_every and step < self._job.plan.steps:
+        plan = self._job.plan
+        due = step - self._saved >= plan.checkpoint_every or step == plan.pretraining  # what was dear is kept at once
+        if due and step < plan.steps:
             self._save(learner, step)
 
     def _save(self, learner: Learner, step: int) -> None:

@@ -15,7 +15,8 @@ from torch.distributed.checkpoint.state_dict import (
     get_model_state_dict,
     get_optimizer_state_dict,
     get_state_dict,
-    set_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
 )
 
 from sluiceway.config import Section, Train
@@ -23,7 +24,7 @@ from sluiceway.data.loader import DRAWS, WEIGHT
 from sluiceway.data.order import mix
 from sluiceway.errors import NotFinite
 from sluiceway.training.collectives import summed
-from sluiceway.training.plan import Plan, learning_rate
+from sluiceway.training.plan import Plan
 from sluiceway.training.strategies import shard
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from sluiceway.usecases.base import UseCase
 
 _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
+_WHOLE_IN_PART = StateDictOptions(full_state_dict=True, cpu_offload=True, strict=False)
+"""Of the optimizer: of parameters that a phase of pre-training leaves alone it knows nothing, and needs nothing."""
 
 
 class Learner(pl.LightningModule):
@@ -86,10 +89,13 @@ class Learner(pl.LightningModule):
         return self.step, self.plan.segment_end(self.step)
 
     def on_train_batch_start(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """Set the learning rate of the coming step."""
-        rate = learning_rate(self.step, self.plan.steps, self._train)
-        for group in self.trainer.optimizers[0].param_groups:
+        """Set the learning rate of the coming step; another loss gets an optimizer that remembers nothing."""
+        optimizer = self.trainer.optimizers[0]
+        rate = self.plan.rate(self.step, self._train)
+        for group in optimizer.param_groups:
             group["lr"] = rate
+        if self.plan.begins_anew(self.step):
+            optimizer.state.clear()
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Return the mean loss of a micro-batch."""
@@ -98,9 +104,23 @@ class Learner(pl.LightningModule):
         items: Mapping[str, Tensor] = batch
         if dice is not None:
             items = self._usecase.augment(batch, dice, self._objective)
-        figures = {name: each.mean() for name, each in self._usecase.losses(self.model, items, self._objective).items()}
+        loss, figures = self._pretraining(items) or self._figures(items)
         self._recorder.add({name: figure.detach() for name, figure in figures.items()})
-        return figures["loss"]
+        return loss
+
+    def _figures(self, items: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        each = self._usecase.losses(self.model, items, self._objective)
+        figures = {name: values.mean() for name, values in each.items()}
+        return figures["loss"], figures
+
+    def _pretraining(self, items: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]] | None:
+        """Return loss and figures of the phase of pre-training that this step belongs to, if there is one."""
+        number = self.plan.phase_at(self.step)
+        if number is None or self._usecase.pretraining is None:
+            return None
+        each = self._usecase.pretraining(self.model, items, number)
+        loss = each.pop("loss").mean()
+        return loss, {f"{self.plan.phases[number].name}/{name}": values.mean() for name, values in each.items()}
 
     def on_validation_epoch_start(self) -> None:
         """Forget the sums of the last validation."""
@@ -161,12 +181,9 @@ class Learner(pl.LightningModule):
             if name.startswith("optimizer."):
                 parameter, _, key = name.removeprefix("optimizer.").rpartition(".")
                 state.setdefault(parameter, {})[key] = value
-        set_state_dict(
-            self.model,
-            optimizer,
-            model_state_dict=model,
-            optim_state_dict={"state": state, "param_groups": groups},
-            options=_WHOLE,
+        set_model_state_dict(self.model, model, options=_WHOLE)
+        set_optimizer_state_dict(
+            self.model, optimizer, optim_state_dict={"state": state, "param_groups": groups}, options=_WHOLE_IN_PART
         )
 
     def refuse_if_not_finite(self, figures: Mapping[str, float]) -> None:
@@ -177,7 +194,7 @@ class Learner(pl.LightningModule):
         """
         for name, figure in figures.items():
             if figure != figure or figure in (float("inf"), float("-inf")):
-                rate = learning_rate(max(0, self.step - 1), self.plan.steps, self._train)
+                rate = self.plan.rate(max(0, self.step - 1), self._train)
                 raise NotFinite(
                     f"{name} became {figure} by step {self.step}, at a learning rate of {rate:.3g}",
                     hint=f"lower train.lr (now {self._train.lr:g}) or train.clip_norm, or lengthen train.warmup",

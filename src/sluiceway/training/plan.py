@@ -4,9 +4,21 @@ Steps count from 0; "after step s" means that s optimizer steps are done.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sluiceway.config import Train
+from sluiceway.config import Phase, Train
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """The steps of one phase of pre-training."""
+
+    name: str
+    start: int
+    end: int
+    """The step that is no longer of it."""
+    lr: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,12 +28,34 @@ class Plan:
     examples: int
     """Items of the training split."""
     steps: int
-    """Optimizer steps in all."""
+    """Optimizer steps in all, pre-training included."""
     boundaries: tuple[int, ...]
     """After which steps the model is validated; the last one is ``steps``."""
     log_every: int
     checkpoint_every: int
     """A multiple of ``log_every``, so that the training curve does not depend on where a run was interrupted."""
+    phases: tuple[Stretch, ...] = ()
+    """Of pre-training: they follow each other from step 0, and what is left is the training itself."""
+
+    @property
+    def pretraining(self) -> int:
+        """Steps ahead of the training itself."""
+        return self.phases[-1].end if self.phases else 0
+
+    def phase_at(self, step: int) -> int | None:
+        """Return the number of the phase that the step after ``step`` belongs to; None: it trains on the objective."""
+        return next((number for number, phase in enumerate(self.phases) if step < phase.end), None)
+
+    def begins_anew(self, step: int) -> bool:
+        """Whether another loss begins at ``step``: what the optimizer remembers of the last one would mislead it."""
+        return any(step == phase.end for phase in self.phases)
+
+    def rate(self, step: int, train: Train) -> float:
+        """Return the learning rate of the step that follows ``step``: its phase's, or the schedule's."""
+        number = self.phase_at(step)
+        if number is not None:
+            return self.phases[number].lr
+        return learning_rate(step - self.pretraining, self.steps - self.pretraining, train)
 
     def segment_end(self, step: int) -> int:
         """Return the first boundary after ``step``."""
@@ -36,15 +70,21 @@ class Plan:
         return step * global_batch / self.examples
 
 
-def plan(train: Train, examples: int) -> Plan:
-    """Plan a training over ``examples`` items."""
+def plan(train: Train, examples: int, pretraining: Sequence[Phase] = ()) -> Plan:
+    """Plan a training over ``examples`` items, after the phases of its pre-training."""
     per_epoch = examples / train.global_batch
-    steps = max(1, round(train.epochs * per_epoch))
+    phases: list[Stretch] = []
+    begin = 0
+    for phase in pretraining:
+        end = begin + max(1, round(phase.epochs * per_epoch))
+        phases.append(Stretch(phase.name, begin, end, phase.lr))
+        begin = end
+    steps = begin + max(1, round(train.epochs * per_epoch))
     interval = max(1, round(train.validate_every * per_epoch))
-    boundaries = (*range(interval, steps, interval), steps)
+    boundaries = (*range(begin + interval, steps, interval), steps)
     log_every = min(train.log_every, steps)
     checkpoint_every = log_every * math.ceil(train.checkpoint_every / log_every)
-    return Plan(examples, steps, boundaries, log_every, checkpoint_every)
+    return Plan(examples, steps, boundaries, log_every, checkpoint_every, tuple(phases))
 
 
 def learning_rate(step: int, steps: int, train: Train) -> float:

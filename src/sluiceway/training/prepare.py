@@ -6,7 +6,7 @@ from pathlib import Path
 import sluiceway
 from sluiceway.config import Train
 from sluiceway.data.shards import ShardedSplit, digest
-from sluiceway.errors import DataError
+from sluiceway.errors import ConfigError, DataError
 from sluiceway.training.driver import visible_gpus
 from sluiceway.training.job import Job, digest_of_code, fingerprint
 from sluiceway.training.plan import choose_hardware, plan
@@ -23,8 +23,15 @@ def prepare(pipeline: Pipeline) -> Job:
 
     Raises:
         DataError: the training or the validation split is empty.
+        ConfigError: the model asks for a pre-training that its use case does not have.
     """
     params = pipeline.params
+    if params.model.pretraining and pipeline.usecase.pretraining is None:
+        raise ConfigError(
+            f"model {params.model.name!r} has phases of pre-training, and use case {params.usecase!r} does not say "
+            "what is learned in them",
+            hint="give the use case a function `pretraining`; docs/usecases.md",
+        )
     sizes = {name: len(ShardedSplit(pipeline.shards, name)) for name in ("train", "validation")}
     for name, size in sizes.items():
         if not size:
@@ -40,7 +47,7 @@ def prepare(pipeline: Pipeline) -> Job:
         subject=subject,
         workers=params.train.workers,
         threads=_threads(params.train),
-        plan=plan(params.train, sizes["train"]),
+        plan=plan(params.train, sizes["train"], params.model.pretraining),
         hardware=choose_hardware(params.train, gpus=gpus, gpu_has_bfloat16=bfloat16),
     )
 

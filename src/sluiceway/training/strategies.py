@@ -30,13 +30,18 @@ class Sharded(ModelParallelStrategy):
         return {"num_replicas": self.world_size, "rank": self.global_rank}
 
 
-def strategy(hardware: Hardware) -> Any:
-    """Return Lightning's strategy object for the chosen hardware."""
+def strategy(hardware: Hardware, *, in_phases: bool) -> Any:
+    """Return Lightning's strategy object for the chosen hardware.
+
+    Args:
+        hardware: what was chosen.
+        in_phases: whether there are steps that train but a part of the network.
+    """
     match hardware.strategy:
         case "single":
             return "auto"
         case "ddp":
-            return RayDDPStrategy()  # type: ignore[no-untyped-call]
+            return RayDDPStrategy(find_unused_parameters=in_phases)  # type: ignore[no-untyped-call]
         case _:
             return Sharded(tensor_parallel_size=1)
 

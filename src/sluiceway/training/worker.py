@@ -71,7 +71,7 @@ def train_worker(packed: dict[str, Any]) -> None:
     trainer = pl.Trainer(
         accelerator=job.hardware.accelerator,
         devices=1 if share.world == 1 else "auto",
-        strategy=strategy(job.hardware),
+        strategy=strategy(job.hardware, in_phases=bool(job.plan.phases)),
         plugins=environment(share.world),
         precision=job.hardware.precision,  # type: ignore[arg-type]
         max_epochs=max(1, job.plan.segments_after(start)),

@@ -99,6 +99,30 @@ class Evidence:
     """Content of the example in the given row of the example table."""
 
 
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """What linear probes are asked of the layers of a network about one batch: N questions."""
+
+    item: npt.NDArray[np.int64]
+    """Which item of the batch each is about: [N]."""
+    target: npt.NDArray[Any]
+    """The right answers: [N]. Whole numbers are classes, others values."""
+    position: npt.NDArray[np.int64] | None = None
+    """Which place of the network's input sequence each is about: [N]; None: they are about whole items."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What the layers of a network may have learned to tell."""
+
+    asks: str
+    """For people: "whether a word begins next"."""
+    ask: Callable[[Batch, Encoding], Questions]
+    """Ask about one batch, of any split."""
+    per_item: int = 1
+    """About how many questions there are about an item: so many fewer items are needed."""
+
+
 ColumnKind = Literal["binary", "string", "double", "long", "boolean"]
 
 
@@ -181,6 +205,15 @@ class UseCase:
     """Whether an item of validation or test is made with what stands before it: ``encode`` then also gets the examples
     of the earlier sides, ahead of the split's own (``example.split`` says which is which). So a test item may be asked
     with training and validation examples; a training item never sees others."""
+
+    pretraining: Callable[["nn.Module", Batch, int], dict[str, "Tensor"]] | None = None
+    """Figures per item [B] of a phase of pre-training: ``loss``, which is minimised, and any others to plot: (model,
+    batch, number of the phase). Which phases there are, the model section says (``ModelParams.pretraining``). They are
+    steps like all others: resumed exactly, paid for, and shared by the workers."""
+
+    probe: Probe | None = None
+    """What the layers are asked, to see what each one tells; default: the field ``target`` of an item, where it is one
+    number."""
 
     # How the data gate looks into contents. All optional: a check that lacks its eyes is not made.
     data_gate: type[DataGateParams] = DataGateParams

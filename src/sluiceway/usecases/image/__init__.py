@@ -1,6 +1,6 @@
 """Images: a folder per class or a list of targets, a residual network, HOG with a classical learner beside it."""
 
-from sluiceway.usecases.image import examples, learning, params, senses
+from sluiceway.usecases.image import examples, historic, learning, params, senses
 from sluiceway.usecases.targets.base import Modality
 from sluiceway.usecases.targets.classes import CLASS
 from sluiceway.usecases.targets.compose import family
@@ -27,11 +27,12 @@ IMAGE = Modality(
     fit=examples.fit,
     arrays=examples.arrays,
     inputs=("image",),
-    models=(params.ResidualParams,),
+    models=(params.ResidualParams, historic.AlexNetParams, historic.DeepBeliefParams),
     build=learning.build,
     augmentation=params.ImageAugmentation,
     draws=learning.DRAWS,
     augment=learning.augment,
+    pretraining=historic.pretraining,
     features=senses.features,
     fingerprint=senses.fingerprint,
     thumbnail=senses.thumbnail,

@@ -6,14 +6,19 @@ Shapes: B images, C channels, H height, W width.
 from typing import TYPE_CHECKING
 
 from sluiceway.usecases.base import Batch, Encoding
+from sluiceway.usecases.image import historic
 from sluiceway.usecases.image.params import ImageAugmentation, ResidualParams
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-def build(params: ResidualParams, encoding: Encoding, outputs: int) -> "nn.Module":
+def build(
+    params: ResidualParams | historic.AlexNetParams | historic.DeepBeliefParams, encoding: Encoding, outputs: int
+) -> "nn.Module":
     """Make the untrained network."""
+    if not isinstance(params, ResidualParams):
+        return historic.build(params, encoding, outputs)
     from sluiceway.models.residual import ResidualNet
 
     return ResidualNet(

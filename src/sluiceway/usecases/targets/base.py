@@ -65,6 +65,7 @@ class Modality:
     """What the classical learner is called."""
     packages: tuple[str, ...]
     """Python packages that reading a content takes."""
+    pretraining: Callable[["nn.Module", Batch, int], dict[str, "Tensor"]] | None = None
     agree: Callable[[Any], None] | None = None
 
 

@@ -69,6 +69,7 @@ def compose(modality: Modality, target: Target) -> UseCase:
             answer=pair.answer,
         ),
         judge=target.judge,
+        pretraining=modality.pretraining,
         features=modality.features,
         fingerprint=modality.fingerprint,
         estimator=modality.estimators.get(target.kind),
