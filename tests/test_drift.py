@@ -37,6 +37,7 @@ DOCS = [
         "infra/README.md",
         "docs/usecases.md",
         "docs/data-gate.md",
+        "docs/layers.md",
         "data/corrections/README.md",
     )
 ]

@@ -15,6 +15,8 @@ from sluiceway.data.contract import wording
 from sluiceway.evaluation import plots, text
 from sluiceway.evaluation.calibration import Calibration
 from sluiceway.evaluation.confusion import Confusion
+from sluiceway.evaluation.layers.figures import depth_figure
+from sluiceway.evaluation.layers.probes import Told
 from sluiceway.evaluation.parity import Parity
 from sluiceway.evaluation.scores import Score
 from sluiceway.evaluation.slices import Slice
@@ -56,6 +58,10 @@ class Evaluation:
     calibration: Calibration | None = None
     confusion: Confusion | None = None
     parity: Parity | None = None
+    layers: Told | None = None
+    """How much each layer of the network tells."""
+    pictures: Sequence[Panel] = ()
+    """Of its layers."""
     panels: Sequence[Panel] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """Nested, as in params.yaml."""
@@ -98,6 +104,7 @@ def evaluation_page(evaluation: Evaluation) -> str:
         reliability=plots.reliability_figure(evaluation.calibration) if evaluation.calibration else "",
         confusion=plots.confusion_figure(evaluation.confusion) if evaluation.confusion else "",
         parity=plots.parity_figure(evaluation.parity) if evaluation.parity else "",
+        depths=depth_figure(evaluation.layers) if evaluation.layers else "",
         parameters=dict(_flat(evaluation.parameters)),
     )
 

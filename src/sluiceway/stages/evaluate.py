@@ -3,6 +3,8 @@
 import csv
 import json
 import shutil
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +16,14 @@ from sluiceway.data.outcomes import read_outcomes, write_outcomes
 from sluiceway.data.shards import digest
 from sluiceway.stages.examples import accepted_examples, loader_of_row
 from sluiceway.stages.frame import Clock, done, stage
-from sluiceway.usecases.base import Evidence, Outcomes
+from sluiceway.usecases.base import Evidence, Outcomes, Panel
 from sluiceway.usecases.pipeline import Pipeline
 
 if TYPE_CHECKING:
+    from sluiceway.evaluation.layers.probes import Told
     from sluiceway.evaluation.report import Evaluation
     from sluiceway.evaluation.scores import Score
+    from sluiceway.tracking.run import MetricPoint
     from sluiceway.usecases.saved import LoadedModel
 
 Scores = dict[str, dict[str, "Score"]]
@@ -41,11 +45,12 @@ def evaluate(pipeline: Pipeline) -> None:
         with clock("learning"):
             loaded = load(pipeline.model, pipeline.root)
             outcomes = answer_test_split(pipeline.shards, loaded, pipeline.params.evaluate.batch)
-        with clock("reports"):
             table = accepted_examples(pipeline)
+            told = _probe(pipeline, loaded, table)
+        with clock("reports"):
             learners = {pipeline.params.model.name: outcomes, **_baselines(pipeline)}
             scores = _score(pipeline, learners, table)
-            evaluation = _gather(pipeline, loaded, learners, scores, table)
+            evaluation = _gather(pipeline, loaded, learners, scores, table, told)
             write_outcomes(outcomes, pipeline.reports / "predictions.parquet")
             (pipeline.reports / "report.html").write_text(evaluation_page(evaluation), encoding="utf-8")
             document = _write_scores(pipeline, evaluation)
@@ -67,19 +72,47 @@ def _score(pipeline: Pipeline, learners: dict[str, Outcomes], table: pa.Table) -
 
     settings, metrics = pipeline.params.evaluate, pipeline.usecase.metrics
     return {
-        name: score(outcomes, metrics, settings.resamples, settings.seed, _groups(outcomes, table))
+        name: score(outcomes, metrics, settings.resamples, settings.seed, _groups(outcomes["row"], table))
         for name, outcomes in learners.items()
     }
 
 
-def _groups(outcomes: Outcomes, table: pa.Table) -> npt.NDArray[Any]:
+def _groups(rows: npt.NDArray[Any], table: pa.Table) -> npt.NDArray[Any]:
     """Return what is resampled as one: items of one group, or of one example."""
     groups = table["group"].to_pylist()
-    return np.array([groups[row] or f"row {row}" for row in outcomes["row"]], object)
+    return np.array([groups[row] or f"row {row}" for row in rows], object)
+
+
+def _probe(pipeline: Pipeline, loaded: "LoadedModel", table: pa.Table) -> "Told | None":
+    if not pipeline.params.evaluate.layers:
+        return None
+    from sluiceway.evaluation.layers.probes import probe_layers
+
+    return probe_layers(loaded, pipeline.shards, pipeline.params, lambda rows: _groups(rows, table))
+
+
+def _pictures(
+    pipeline: Pipeline, loaded: "LoadedModel", told: "Told | None", load: Callable[[int], bytes]
+) -> list[Panel]:
+    """Show the first layer's filters and what excites each layer, where they are pictures."""
+    from sluiceway.evaluation.layers.figures import favourites_panel, filters_panel
+
+    if told is None:
+        return []
+    show, data = pipeline.usecase.thumbnail, pipeline.params.data
+    found = [filters_panel(loaded.model, told.test.shape)]
+    if show and told.test.of_items:
+        found.append(favourites_panel(told, lambda row: show(load(row), data)))
+    return [panel for panel in found if panel]
 
 
 def _gather(
-    pipeline: Pipeline, loaded: "LoadedModel", learners: dict[str, Outcomes], scores: Scores, table: pa.Table
+    pipeline: Pipeline,
+    loaded: "LoadedModel",
+    learners: dict[str, Outcomes],
+    scores: Scores,
+    table: pa.Table,
+    told: "Told | None",
 ) -> "Evaluation":
     from sluiceway.evaluation.calibration import calibrate
     from sluiceway.evaluation.confusion import confuse
@@ -92,6 +125,7 @@ def _gather(
     name, outcomes = next(iter(learners.items()))
     training = _read(pipeline.reports / "training.json")
     data_gate = _read(pipeline.validated / "gate.json")
+    load = loader_of_row(pipeline, table)
     return Evaluation(
         pipeline=pipeline.name,
         model=name,
@@ -103,11 +137,15 @@ def _gather(
         advantages=_advantages(pipeline, learners, table),
         facts={"Data gate": data_gate["state"]},
         curves=training_curves(_curves(pipeline.reports / "curves")),
-        slices=slices(outcomes, table, metric, settings.resamples, settings.seed, groups=_groups(outcomes, table)),
+        slices=slices(
+            outcomes, table, metric, settings.resamples, settings.seed, groups=_groups(outcomes["row"], table)
+        ),
         calibration=calibrate(outcomes),
         confusion=confuse(outcomes, loaded.encoding.get("classes", [])),
         parity=parity(outcomes),
-        panels=pipeline.usecase.show(Evidence(loaded.model, loaded.encoding, outcomes, loader_of_row(pipeline, table))),
+        layers=told,
+        pictures=_pictures(pipeline, loaded, told, load),
+        panels=pipeline.usecase.show(Evidence(loaded.model, loaded.encoding, outcomes, load)),
         parameters=pipeline.params.model_dump(mode="json", by_alias=True),
         digests={"examples": data_gate["subject"], "shards": digest(pipeline.shards)},
     )
@@ -120,7 +158,7 @@ def _advantages(pipeline: Pipeline, learners: dict[str, Outcomes], table: pa.Tab
     settings, metric = pipeline.params.evaluate, pipeline.usecase.metrics[0]
     model, *others = learners.values()
     return {
-        name: paired_difference(model, other, metric, settings.resamples, settings.seed, _groups(model, table))
+        name: paired_difference(model, other, metric, settings.resamples, settings.seed, _groups(model["row"], table))
         for name, other in zip(list(learners)[1:], others, strict=True)
         if np.array_equal(model["row"], other["row"])
     }
@@ -136,13 +174,15 @@ def _write_scores(pipeline: Pipeline, evaluation: "Evaluation") -> dict[str, Any
     document: dict[str, Any] = {"test_items": evaluation.count, "model": model, "baselines": by_learner}
     if evaluation.calibration:
         document["calibration_error"] = evaluation.calibration.ece
+    if evaluation.layers:
+        document["layers"] = evaluation.layers.document()
     text = json.dumps(document, indent=1, sort_keys=True)
     (pipeline.reports / "evaluation.json").write_text(text + "\n", encoding="utf-8")
     return document
 
 
 def _write_plots(folder: Path, evaluation: "Evaluation") -> None:
-    """Write what ``dvc plots`` draws: the score of every learner, and of every slice."""
+    """Write what ``dvc plots`` draws: the score of every learner and every slice, and what each layer tells."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     name = evaluation.metric.name
@@ -153,6 +193,12 @@ def _write_plots(folder: Path, evaluation: "Evaluation") -> None:
             writer = csv.writer(file)
             writer.writerow([label, "value", "low", "high"])
             writer.writerows((label, score.value, score.low, score.high) for label, score in rows)
+    with (folder / "layers.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["depth", "layer", "value", "low", "high", "untrained"])
+        for depth, each in enumerate(evaluation.layers.depths if evaluation.layers else ()):
+            told = each.trained
+            writer.writerow([depth, each.layer, told.value, told.low, told.high, each.untrained.value])
 
 
 def _log(pipeline: Pipeline, clock: Clock, document: dict[str, Any]) -> None:
@@ -169,9 +215,22 @@ def _log(pipeline: Pipeline, clock: Clock, document: dict[str, Any]) -> None:
             figures["test/calibration_error"] = document["calibration_error"]
         with attach_run(pipeline, _read(pipeline.model / "run.json")["run_id"]) as run:
             run.log_figures({name: value for name, value in figures.items() if value is not None})
+            run.log_metrics(_depths(document))
             run.set_tags({"mlflow.note.content": _note(pipeline, document)})
             for name in ("report.html", "evaluation.json", "predictions.parquet"):
                 run.log_artifact(pipeline.reports / name, "reports")
+
+
+def _depths(document: dict[str, Any]) -> "Iterator[MetricPoint]":
+    """Yield what each layer tells as points of a curve against depth, so that runs are compared on one chart."""
+    from sluiceway.tracking.run import MetricPoint
+
+    told = document.get("layers", {"metric": "", "depths": []})
+    now = int(time.time() * 1000)
+    for depth, each in enumerate(told["depths"]):
+        for network in ("trained", "untrained"):
+            if (value := each[network]["value"]) is not None:
+                yield MetricPoint(f"layers/{told['metric']}_{network}", depth, value, now)
 
 
 def _metric_name(learner: str) -> str:

@@ -5,7 +5,7 @@ the model foretells each from what stands before it. The whole catalogue is rank
 """
 
 from sluiceway.usecases.base import Serving, UseCase, no_augmentation
-from sluiceway.usecases.recommendation import baselines, examples, learning, params, scoring, senses, serving
+from sluiceway.usecases.recommendation import baselines, examples, learning, params, probing, scoring, senses, serving
 
 USECASE = UseCase(
     name="recommendation",
@@ -30,6 +30,7 @@ USECASE = UseCase(
     metrics=scoring.METRICS,
     baselines=baselines.baselines,
     show=scoring.show,
+    probe=probing.PROBE,
     serving=Serving(
         inputs={"history": "string"},
         outputs={"items": "string", "titles": "string", "scores": "string", "known": "long"},

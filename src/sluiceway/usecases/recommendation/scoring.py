@@ -22,7 +22,8 @@ TOP = 10
 _SHOWN = 5
 """How many items of a history people are shown."""
 _USERS = 4
-_PARTS = 4
+PARTS = 4
+"""Of the catalogue, by popularity."""
 
 Ints = npt.NDArray[np.int64]
 
@@ -148,15 +149,20 @@ def _marked(title: str, hit: bool) -> str:
     return f"<b>{html.escape(title)}</b>" if hit else html.escape(title)
 
 
+def parts(encoding: Encoding) -> Ints:
+    """Cut the catalogue, from the most to the least chosen item, into parts with equally many choices: [I], from 0."""
+    counts = np.array(encoding["counts"], np.int64)
+    shares = np.cumsum(counts) / max(1, int(counts.sum()))
+    return np.minimum((np.concatenate([[0.0], shares[:-1]]) * PARTS).astype(np.int64), PARTS - 1)
+
+
 def _popularity(evidence: Evidence) -> Panel:
     """Numbers of items are places by popularity: the catalogue is cut into parts of equally many choices."""
-    outcomes, counts = evidence.outcomes, np.array(evidence.encoding["counts"], np.int64)
-    shares = np.cumsum(counts) / max(1, int(counts.sum()))
-    part = np.minimum((np.concatenate([[0.0], shares[:-1]]) * _PARTS).astype(int), _PARTS - 1)  # [I]
+    outcomes, part = evidence.outcomes, parts(evidence.encoding)
     top = np.stack([outcomes[f"top_{at + 1}"] for at in range(TOP)])
-    recommended = np.bincount(part[top[top > 0] - 1], minlength=_PARTS) / max(1, int(np.count_nonzero(top)))
+    recommended = np.bincount(part[top[top > 0] - 1], minlength=PARTS) / max(1, int(np.count_nonzero(top)))
     lines = []
-    for number in range(_PARTS):
+    for number in range(PARTS):
         chosen = (outcomes["wanted"] > 0) & (part[outcomes["wanted"] - 1] == number)
         score = f"{ndcg_10({'rank': outcomes['rank'][chosen]}):.4f}" if chosen.any() else "none"
         items = np.count_nonzero(part == number)

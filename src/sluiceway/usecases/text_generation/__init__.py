@@ -6,7 +6,7 @@ other vocabularies, n-grams and compressors stand on one scale.
 """
 
 from sluiceway.usecases.base import Serving, UseCase, no_augmentation
-from sluiceway.usecases.text_generation import baselines, examples, learning, params, scoring, senses, serving
+from sluiceway.usecases.text_generation import baselines, examples, learning, params, probing, scoring, senses, serving
 
 USECASE = UseCase(
     name="text_generation",
@@ -36,6 +36,7 @@ USECASE = UseCase(
     metrics=scoring.METRICS,
     baselines=baselines.baselines,
     show=scoring.show,
+    probe=probing.PROBE,
     serving=Serving(
         inputs={"prompt": "string"},
         outputs={"text": "string"},

@@ -24,11 +24,15 @@ def tokenizer_of(encoding: Encoding) -> "Tokenizer":
     return tokenizer
 
 
+def token_pieces(encoding: Encoding) -> list[str]:
+    """Return what each token is written as: [V]. Byte-level BPE writes a space as ``Ġ`` and a new line as ``Ċ``."""
+    tokenizer = tokenizer_of(encoding)
+    return [tokenizer.id_to_token(number) or "" for number in range(encoding["vocabulary"])]
+
+
 def token_sizes(encoding: Encoding) -> tuple[np.ndarray, np.ndarray]:
     """Return how many bytes, and how many white spaces, each token stands for: [V] each."""
-    tokenizer = tokenizer_of(encoding)
-    pieces = [tokenizer.id_to_token(number) or "" for number in range(encoding["vocabulary"])]
-    # Byte-level BPE writes a byte as one character; space and newline as these two.
+    pieces = token_pieces(encoding)
     sizes = np.array([len(piece) for piece in pieces])
     spaces = np.array([piece.count("\u0120") + piece.count("\u010a") for piece in pieces])
     sizes[0] = 0

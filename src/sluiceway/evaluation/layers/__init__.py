@@ -1,0 +1,1 @@
+"""What a network learned, layer by layer: from simple to abstract."""
