@@ -16,7 +16,7 @@ from sluiceway.data.outcomes import read_outcomes, write_outcomes
 from sluiceway.data.shards import digest
 from sluiceway.stages.examples import accepted_examples, loader_of_row
 from sluiceway.stages.frame import Clock, done, stage
-from sluiceway.usecases.base import Evidence, Outcomes, Panel
+from sluiceway.usecases.base import Evidence, Outcomes
 from sluiceway.usecases.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -91,19 +91,9 @@ def _probe(pipeline: Pipeline, loaded: "LoadedModel", table: pa.Table) -> "Told 
     return probe_layers(loaded, pipeline.shards, pipeline.params, lambda rows: _groups(rows, table))
 
 
-def _pictures(
-    pipeline: Pipeline, loaded: "LoadedModel", told: "Told | None", load: Callable[[int], bytes]
-) -> list[Panel]:
-    """Show the first layer's filters and what excites each layer, where they are pictures."""
-    from sluiceway.evaluation.layers.figures import favourites_panel, filters_panel
-
-    if told is None:
-        return []
-    show, data = pipeline.usecase.thumbnail, pipeline.params.data
-    found = [filters_panel(loaded.model, told.test.shape)]
-    if show and told.test.of_items:
-        found.append(favourites_panel(told, lambda row: show(load(row), data)))
-    return [panel for panel in found if panel]
+def _thumbnails(pipeline: Pipeline, load: Callable[[int], bytes]) -> Callable[[int], str] | None:
+    draw, data = pipeline.usecase.thumbnail, pipeline.params.data
+    return (lambda row: draw(load(row), data)) if draw else None
 
 
 def _gather(
@@ -116,6 +106,7 @@ def _gather(
 ) -> "Evaluation":
     from sluiceway.evaluation.calibration import calibrate
     from sluiceway.evaluation.confusion import confuse
+    from sluiceway.evaluation.layers.figures import pictures
     from sluiceway.evaluation.parity import parity
     from sluiceway.evaluation.plots import training_curves
     from sluiceway.evaluation.report import Evaluation
@@ -144,7 +135,7 @@ def _gather(
         confusion=confuse(outcomes, loaded.encoding.get("classes", [])),
         parity=parity(outcomes),
         layers=told,
-        pictures=_pictures(pipeline, loaded, told, load),
+        pictures=pictures(loaded.model, told, _thumbnails(pipeline, load)) if told else (),
         panels=pipeline.usecase.show(Evidence(loaded.model, loaded.encoding, outcomes, load)),
         parameters=pipeline.params.model_dump(mode="json", by_alias=True),
         digests={"examples": data_gate["subject"], "shards": digest(pipeline.shards)},

@@ -68,6 +68,20 @@ def _whisker(score: Score) -> tuple[float, ...]:
     return (score.low, score.high) if score.known else ()
 
 
+def pictures(network: "nn.Module", told: Told, show: Callable[[int], str] | None) -> list[Panel]:
+    """Show what the first layer looks for and what excites each layer, where there is something to see.
+
+    Args:
+        network: trained.
+        told: what its layers made of test items.
+        show: makes the thumbnail of the example in a row; None where there is none.
+    """
+    found = [filters_panel(network, told.test.shape)]
+    if show and told.test.of_items:
+        found.append(favourites_panel(told, show))
+    return [panel for panel in found if panel]
+
+
 def filters_panel(network: "nn.Module", image: tuple[int, ...]) -> Panel | None:
     """Show what each unit of the first layer looks for, where its weights are pictures.
 
