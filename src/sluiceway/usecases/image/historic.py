@@ -41,7 +41,7 @@ class DeepBeliefParams(ModelParams):
     """Hidden units of each machine."""
     pretrain_epochs: float = Field(10.0, gt=0)
     """Passes over the training split for each machine."""
-    pretrain_lr: float = Field(0.001, gt=0)
+    pretrain_lr: float = Field(0.01, gt=0)
     """Learning rate of pre-training; its optimizer is the training's."""
     cd_steps: int = Field(1, ge=1)
     """Steps of Gibbs sampling in contrastive divergence: more are nearer to the likelihood, and dearer."""
