@@ -511,6 +511,14 @@ def test_history_becomes_curves_by_metric():
     }
 
 
+def test_phases_of_pretraining_are_curves_of_one_figure():
+    history = [{"step": 10, "train/rbm_1/error": 0.5}, {"step": 20, "train/rbm_2/error": 0.4, "train/lr": 0.1}]
+    assert plots.training_curves(history) == {
+        "error": {"rbm_1": [(10, 0.5)], "rbm_2": [(20, 0.4)]},
+        "lr": {"train": [(20, 0.1)]},
+    }
+
+
 def test_curves_are_drawn_whatever_is_in_them():
     steep = [(step, 3.0 * 0.99**step) for step in range(2000)]
     root = drawn(plots.curve_figure("loss", {"train": steep, "validation": [(1000, 0.5)]}))

@@ -244,8 +244,8 @@ def _note(pipeline: Pipeline, document: dict[str, Any]) -> str:
 def _curves(folder: Path) -> list[dict[str, float]]:
     """Read the training curves back as records with a step and named figures."""
     records = []
-    for side in ("train", "validation"):
-        with (folder / f"{side}.csv").open(encoding="utf-8") as file:
+    for table, side in (("pretraining", "train"), ("train", "train"), ("validation", "validation")):
+        with (folder / f"{table}.csv").open(encoding="utf-8") as file:
             for line in csv.DictReader(file):
                 step = int(line.pop("step"))
                 records.append(

@@ -139,16 +139,27 @@ def _write_model(pipeline: Pipeline, weights: Path, run_id: str) -> None:
 
 
 def _write_curves(folder: Path, curve: list[Point]) -> None:
-    """Write the curves of each side as a table for ``dvc plots``: ``train.csv``, ``validation.csv``."""
+    """Write the curves as tables: ``train.csv`` and ``validation.csv``, for ``dvc plots``, and ``pretraining.csv``.
+
+    Pre-training has a table of its own, since a loss that a step does not have would be drawn as zero. Where there was
+    none, the table is its head.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    for side in ("train", "validation"):
+    for table in ("pretraining", "train", "validation"):
         points = [
-            (point.step, {name.removeprefix(f"{side}/"): value for name, value in point.metrics.items()})
+            (point.step, {name.partition("/")[2]: value for name, value in point.metrics.items()})
             for point in curve
-            if any(name.startswith(f"{side}/") for name in point.metrics)
+            if _table_of(point) == table
         ]
         names = sorted({name for _, figures in points for name in figures})
-        with (folder / f"{side}.csv").open("w", newline="", encoding="utf-8") as file:
+        with (folder / f"{table}.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, ["step", *names])
             writer.writeheader()
             writer.writerows({"step": step, **figures} for step, figures in points)
+
+
+def _table_of(point: Point) -> str:
+    """Say where a point belongs; a phase of pre-training stands in the names of its figures: ``train/rbm_1/...``."""
+    if any(name.count("/") > 1 for name in point.metrics):
+        return "pretraining"
+    return next(iter(point.metrics)).partition("/")[0]
