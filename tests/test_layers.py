@@ -194,7 +194,7 @@ def test_places_of_a_sequence_are_asked(tmp_path):
 
     rng = np.random.default_rng(0)
     sides = {name: {"x": rng.integers(0, 2, (300, 8))} for name in ("train", "test")}
-    told = told_by(tmp_path, Back, sides, probe=Probe("whether it changed", ask, per_item=2), layers=400)
+    told = told_by(tmp_path, Back, sides, probe=Probe("whether it changed", ask), layers=400)
     scores = {each.layer: each.trained.value for each in told.depths}
     assert (told.learned, told.asked) == (400, 400)
     assert scores[INPUT] < 0.65

@@ -119,8 +119,6 @@ class Probe:
     """For people: "whether a word begins next"."""
     ask: Callable[[Batch, Encoding], Questions]
     """Ask about one batch, of any split."""
-    per_item: int = 1
-    """About how many questions there are about an item: so many fewer items are needed."""
 
 
 ColumnKind = Literal["binary", "string", "double", "long", "boolean"]

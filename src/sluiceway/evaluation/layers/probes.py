@@ -7,6 +7,7 @@ alone may make things easier to tell, and only what is above that was learned.
 Shapes: N questions, D numbers of a feature, B items of a batch.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 MOST_LAYERS = 12
 """Layers that are probed; of a deeper network some, evenly chosen."""
+_SOME = 32
+"""Items by which the number of questions about an item is known."""
 _ALPHAS = tuple(10.0**power for power in range(-1, 6))
 """Penalties among which leave-one-out on the training side chooses."""
 
@@ -200,7 +203,7 @@ def _gather(
     from sluiceway.evaluation.layers.watch import Watch
 
     side = ShardedSplit(shards, split)
-    wanted = min(len(side), max(1, params.evaluate.layers // probe.per_item))
+    wanted = _wanted(side, probe, encoding, params.evaluate.layers)
     features: dict[str, list[Floats]] = {}
     peaks: dict[str, list[Floats]] = {}
     targets, rows, item_rows = [], [], []
@@ -229,6 +232,13 @@ def _gather(
         of_items,
         shape,
     )
+
+
+def _wanted(side: ShardedSplit, probe: Probe, encoding: Encoding, questions: int) -> int:
+    """Return how many items are needed for so many questions, by how many there are about some of them."""
+    some = next(_portions(len(side), min(len(side), _SOME), _SOME))
+    each = len(probe.ask(_batch(side, some), encoding).item) / len(some)
+    return min(len(side), math.ceil(questions / max(1.0, each)))
 
 
 def _portions(count: int, wanted: int, batch: int) -> Iterator[npt.NDArray[np.int64]]:

@@ -29,5 +29,4 @@ def ask(batch: Batch, encoding: Encoding) -> Questions:
 PROBE = Probe(
     f"how popular the next item is (in which of {PARTS} parts of the catalogue with equally many choices)",
     ask,
-    per_item=_PLACES,
 )

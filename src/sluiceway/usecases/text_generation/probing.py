@@ -42,5 +42,4 @@ def _kind(piece: str) -> int:
 PROBE = Probe(
     "which kind of token comes next (the beginning of a word, the inside of one, a number, a mark)",
     ask,
-    per_item=_PLACES,
 )
