@@ -1,6 +1,8 @@
 """Deep belief nets: the machines against exact enumeration, and pre-training as a part of the plan."""
 
 import itertools
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from sluiceway.config import Phase, Train
+from projects import ROOT
+from sluiceway.config import Phase, Train, parse, read_yaml
 from sluiceway.models.alexnet import AlexNet
 from sluiceway.models.belief import BoltzmannMachine, DeepBeliefNet
 from sluiceway.training.plan import plan
+from sluiceway.usecases import find
 from sluiceway.usecases.image import IMAGE, historic
 
 V, U = 6, 4
@@ -234,3 +238,19 @@ def test_the_model_section_says_its_phases():
     with pytest.raises(ValidationError):
         historic.AlexNetParams(widths=[1, 2])
     assert {kind.model_fields["name"].default for kind in IMAGE.models} == {"residual", "alexnet", "deep_belief_net"}
+
+
+@pytest.mark.parametrize("name", ["residual", "alexnet", "deep_belief_net"])
+def test_one_option_of_dvc_names_another_network_for_the_digits(tmp_path: Path, name: str):
+    """As ``dvc exp run -S pipelines/digits/params.yaml:model.name=...`` does it."""
+    from dvc.utils.hydra import apply_overrides
+
+    path = tmp_path / "params.yaml"
+    shutil.copy(ROOT / "pipelines" / "digits" / "params.yaml", path)
+    apply_overrides(path, [f"model.name={name}"])
+    document = read_yaml(path)
+    usecase = find(document["usecase"], tmp_path, document["target"])
+    params = parse(usecase.params, document, path)
+    encoding = {"channels": 1, "size": 28, "classes": list("0123456789"), "mean": [0.13], "std": [0.3]}
+    with torch.no_grad():
+        assert usecase.build(params.model, encoding)(torch.zeros(2, 1, 28, 28)).shape == (2, 10)

@@ -129,6 +129,26 @@ def test_more_workers_and_a_sharded_model_run_through_the_stage(project: Project
     assert project.json("reports/digits/evaluation.json")["model"]["accuracy"]["value"] > 0.15
 
 
+@pytest.mark.parametrize(("name", "last"), [("digits", "blocks.1"), ("verses", "layers.0")])
+def test_each_report_shows_what_the_layers_tell(finished: Project, name: str, last: str) -> None:
+    told = finished.json(f"reports/{name}/evaluation.json")["layers"]
+    layers = [each["layer"] for each in told["depths"]]
+    assert (layers[0], layers[-1]) == ("input", last)
+    assert all(0 <= each["trained"]["value"] <= 1 for each in told["depths"])
+    table = (finished.root / "reports" / name / "plots" / "layers.csv").read_text(encoding="utf-8").splitlines()
+    assert [line.split(",")[1] for line in table[1:]] == layers
+    page = (finished.root / "reports" / name / "report.html").read_text(encoding="utf-8")
+    assert "What it learned, from simple to abstract" in page
+    assert ("What the first layer looks for" in page) == (name == "digits")
+    code = (
+        "import sys; from pathlib import Path; from sluiceway.tracking.store import client\n"
+        "history = client(Path.cwd()).get_metric_history(sys.argv[1], 'layers/accuracy_trained')\n"
+        "print(sorted(metric.step for metric in history))"
+    )
+    run = finished.json(f"models/{name}/run.json")["run_id"]
+    assert finished.run("python", "-c", code, str(run)).stdout.splitlines()[-1] == str(list(range(len(layers))))
+
+
 def test_the_pages_of_all_verdicts_are_there(finished: Project) -> None:
     reports = finished.root / "reports" / "digits"
     pages = [
