@@ -233,7 +233,7 @@ def test_phases_follow_each_other_and_the_training_comes_after(phases, epochs, e
 
 def test_the_model_section_says_its_phases():
     params = historic.DeepBeliefParams(widths=[5, 4], pretrain_epochs=3.0, pretrain_lr=0.01)
-    assert params.pretraining == (Phase("rbm_1", 3.0, 0.01), Phase("rbm_2", 3.0, 0.01))
+    assert params.pretraining == (Phase("machines.0", 3.0, 0.01), Phase("machines.1", 3.0, 0.01))
     assert historic.AlexNetParams().pretraining == ()
     with pytest.raises(ValidationError):
         historic.AlexNetParams(widths=[1, 2])

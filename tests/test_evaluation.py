@@ -512,9 +512,12 @@ def test_history_becomes_curves_by_metric():
 
 
 def test_phases_of_pretraining_are_curves_of_one_figure():
-    history = [{"step": 10, "train/rbm_1/error": 0.5}, {"step": 20, "train/rbm_2/error": 0.4, "train/lr": 0.1}]
+    history = [
+        {"step": 10, "train/machines.0/error": 0.5},
+        {"step": 20, "train/machines.1/error": 0.4, "train/lr": 0.1},
+    ]
     assert plots.training_curves(history) == {
-        "error": {"rbm_1": [(10, 0.5)], "rbm_2": [(20, 0.4)]},
+        "error": {"machines.0": [(10, 0.5)], "machines.1": [(20, 0.4)]},
         "lr": {"train": [(20, 0.1)]},
     }
 

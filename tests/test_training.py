@@ -196,7 +196,7 @@ def test_workers_pretrain_alike_however_they_share_the_parameters(finished: Proj
         for name in ("ddp", "fsdp")
     )
     assert losses(fsdp) == pytest.approx(losses(ddp), rel=1e-4)
-    name = "train/rbm_2/reconstruction_error"
+    name = "train/machines.1/reconstruction_error"
     curves = [[point.metrics[name] for point in each.curve if name in point.metrics] for each in (ddp, fsdp)]
     assert curves[0] == pytest.approx(curves[1], rel=1e-4)
     assert len(curves[0]) > 10

@@ -55,7 +55,7 @@ _SIDES = {"train": "train", "validation": "validation", "valid": "validation", "
 def training_curves(history: Iterable[Mapping[str, float]]) -> dict[str, dict[str, list[tuple[float, float]]]]:
     """Sort a metric history into figures: ``train/loss`` and ``validation/loss`` make the two curves of ``loss``.
 
-    What a phase of pre-training left, ``train/rbm_1/free_energy``, is the curve ``rbm_1`` of ``free_energy``.
+    What a phase of pre-training left, ``train/machines.0/free_energy``, is the curve ``machines.0`` of ``free_energy``.
 
     Args:
         history: records with a ``step`` and any of the metrics; ``epoch`` is left out.

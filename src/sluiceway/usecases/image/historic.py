@@ -50,9 +50,9 @@ class DeepBeliefParams(ModelParams):
 
     @property
     def pretraining(self) -> tuple[Phase, ...]:
-        """A phase for each machine."""
+        """A phase for each machine, named as the layer is."""
         return tuple(
-            Phase(f"rbm_{number}", self.pretrain_epochs, self.pretrain_lr) for number in range(1, len(self.widths) + 1)
+            Phase(f"machines.{number}", self.pretrain_epochs, self.pretrain_lr) for number in range(len(self.widths))
         )
 
 
