@@ -159,7 +159,7 @@ def _write_curves(folder: Path, curve: list[Point]) -> None:
 
 
 def _table_of(point: Point) -> str:
-    """Say where a point belongs; names of figures of pre-training have their phase in them: ``train/machines.0/...``."""
+    """Say where a point belongs; names of pre-training have their phase in them: ``train/machines.0/...``."""
     if any(name.count("/") > 1 for name in point.metrics):
         return "pretraining"
     return next(iter(point.metrics)).partition("/")[0]
