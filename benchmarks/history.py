@@ -52,6 +52,7 @@ def one_run(name: str, folder: Path, epochs: float | None, threads: int | None) 
         folder / "model",
         weights=trained.weights,
         usecase=pipeline.params.usecase,
+        target=pipeline.params.target,
         model=pipeline.params.model,
         encoding=read_encoding(pipeline.shards),
     )
