@@ -114,7 +114,8 @@ def report(scratch: Path, epochs: float | None, threads: int | None) -> str:
                 f"of each machine from its first to its last interval: {told}."
             )
     count = len(next(iter(default.values()))) if default else 0
-    head = ["# Networks with a history, on digits", "", "`python benchmarks/history.py --write`", ""]
+    given = f" --threads {threads}" if threads else ""
+    head = ["# Networks with a history, on digits", "", f"`python benchmarks/history.py{given} --write`", ""]
     threads = threads or os.cpu_count() or 1
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     head += [f"{machine}; each training on {threads} {'thread' if threads == 1 else 'threads'}.", ""]
