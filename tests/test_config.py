@@ -107,7 +107,7 @@ def test_a_missing_key_is_named():
 
 def test_a_far_name_lists_the_known_ones():
     (found,) = faults(TEXTS, evaluate={"zzz": 1})
-    assert found == "evaluate.zzz: no such option; known: batch, resamples, seed"
+    assert found == "evaluate.zzz: no such option; known: batch, layers, resamples, seed"
 
 
 def test_the_alias_is_the_name_that_people_see():
@@ -210,8 +210,9 @@ def test_an_unknown_architecture_proposes_the_nearest():
     ]
 
 
-def test_a_nameless_architecture_is_asked_for_its_name():
-    assert faults(UNION, model={"layers": 3}) == ["model: needs a name"]
+def test_a_nameless_architecture_is_the_default():
+    assert parse(UNION, {"usecase": "u", "model": {}}, WHERE).model == Shallow()
+    assert faults(UNION, model={"layers": 3}) == ["model.layers: no such option; known: name, width"]
 
 
 def test_a_single_architecture_needs_no_name_and_takes_no_other():

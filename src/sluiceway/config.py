@@ -12,7 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    create_model,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -322,7 +331,15 @@ def params_type(
         target: what it learns, the only value of that option.
         agree: raises ``ValueError`` when the sections do not fit each other.
     """
-    model: Any = models[0] if len(models) == 1 else Annotated[Union[tuple(models)], Field(discriminator="name")]
+    model: Any = models[0]
+    if len(models) > 1:
+        default = models[0].model_fields["name"].default
+
+        def named(section: Any) -> Any:
+            return {"name": default, **section} if isinstance(section, Mapping) else section
+
+        chosen = Annotated[Union[tuple(models)], Field(discriminator="name")]
+        model = Annotated[chosen, BeforeValidator(named)]
     limits = Field(default_factory=data_gate, description=Gates.model_fields["data"].description)
     gates: type[Gates] = create_model("Gates", __base__=Gates, data=(data_gate, limits))
     about = PipelineParams.model_fields["target"].description
@@ -455,8 +472,6 @@ def _fault(kind: type[BaseModel], detail: ErrorDetails) -> str:
             found = context.get("tag", value)
             names = [name.strip(" '") for name in str(allowed).replace(" or ", ", ").split(",")]
             return f"{key}: {found!r} is not one of {', '.join(names)}; {nearest(str(found), names)}"
-        case "union_tag_not_found":
-            return f"{key}: needs a name"
         case "value_error":
             message = detail["msg"].removeprefix("Value error, ")
             return f"{key}: {message}" if key else message
