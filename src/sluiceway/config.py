@@ -338,7 +338,7 @@ def params_type(
         def named(section: Any) -> Any:
             return {"name": default, **section} if isinstance(section, Mapping) else section
 
-        chosen = Annotated[Union[tuple(models)], Field(discriminator="name")]
+        chosen: Any = Annotated[Union[tuple(models)], Field(discriminator="name")]
         model = Annotated[chosen, BeforeValidator(named)]
     limits = Field(default_factory=data_gate, description=Gates.model_fields["data"].description)
     gates: type[Gates] = create_model("Gates", __base__=Gates, data=(data_gate, limits))
