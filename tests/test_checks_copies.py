@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from material import material_of
 from sluiceway.checks.base import Material
 from sluiceway.checks.copies import near_copies, whole_count
 from sluiceway.checks.near_copies import LEAST_JACCARD, alike_signatures, alike_vectors
@@ -264,3 +265,23 @@ def test_small_tables_are_judged_without_a_fault(tmp_path, rng, count):
 
 def test_contents_without_sketches_are_not_compared(tmp_path):
     assert list(near_copies(material(tmp_path, ["train"] * 30))) == []
+
+
+def test_neighbours_in_a_series_are_no_copies_of_each_other(tmp_path, rng):
+    base = rng.normal(size=(300, 20)).astype(np.float32)
+    vectors = np.concatenate([base, base[:30] + 0.001, base[:10] + 0.002])
+    drives = [f"d{at // 30}" for at in range(300)] + ["d0"] * 30 + ["d9"] * 10
+    table = {
+        "group": drives,
+        "time": [float(at) for at in range(340)],
+        "split": ["train"] * 270 + ["test"] * 30 + ["train"] * 30 + ["test"] * 10,
+    }
+
+    def counts(**columns):
+        given = material_of(tmp_path, vectors, ["0"] * 340, columns=table | columns, learn=False)
+        found = findings(given)
+        return found[INSIDE].check.offenders, found[ACROSS].check.offenders
+
+    assert counts() == (0, 10)  # d0 resembles itself; what d9 has of it was learned from
+    assert counts(time=[None] * 340) == (30, 10)
+    assert counts(group=[None] * 340) == (30, 10)

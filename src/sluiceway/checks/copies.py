@@ -3,10 +3,13 @@
 On both sides of the split they let a model be tested on what it has learned by heart; on one side they count twice.
 Exact copies have checks of their own. Signatures decide where there are any: they compare parts one by one, while
 vectors only sum them up. Otherwise fingerprints do, or else features.
+
+Of one group in the order of time, such as the frames of a drive, neighbours are alike by nature: they are no copies.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +19,9 @@ from sluiceway.checks.near_copies import Pairs, alike_signatures, alike_vectors
 from sluiceway.checks.neighbours import Places
 from sluiceway.data.sketches import Sketches
 from sluiceway.gates.verdict import Severity
+
+if TYPE_CHECKING:
+    import polars as pl
 
 _FEW = 2
 """So many examples close no gate, however few there are in all: unless the limit is 0."""
@@ -31,6 +37,7 @@ def near_copies(material: Material) -> Iterable[Finding]:
     pairs = _find(sketches, splits, same)
     if pairs is None:
         return
+    pairs = _without_neighbours(pairs, table)
     ids = table["id"].to_list()
     everything = _size(material)
     yield _across(material, pairs, splits, ids, everything)
@@ -50,6 +57,17 @@ def _find(sketches: Sketches, splits: npt.NDArray[np.object_], same: Places) -> 
     else:
         return None
     return Pairs(first[pairs.one], first[pairs.other], pairs.alike)
+
+
+def _without_neighbours(pairs: Pairs, table: "pl.DataFrame") -> Pairs:
+    """Leave out pairs of one group, on one side, that both have a time: a series resembles itself."""
+    import polars as pl
+
+    timed = pl.col("group").is_not_null() & pl.col("time").is_not_null()
+    series = table.select(pl.when(timed).then(pl.struct("group", "split").rank("dense")).otherwise(0))
+    number = series.to_series().to_numpy()
+    kept = (number[pairs.one] != number[pairs.other]) | (number[pairs.one] == 0)
+    return Pairs(pairs.one[kept], pairs.other[kept], pairs.alike[kept])
 
 
 @dataclass(frozen=True, slots=True)
