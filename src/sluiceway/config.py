@@ -319,6 +319,7 @@ def params_type(
     data_gate: type[DataGateParams] = DataGateParams,
     target: str = "none",
     agree: Callable[[Any], None] | None = None,
+    evaluation: type[Evaluate] = Evaluate,
 ) -> type[PipelineParams]:
     """Build the full parameter type of one use case.
 
@@ -330,6 +331,7 @@ def params_type(
         data_gate: likewise.
         target: what it learns, the only value of that option.
         agree: raises ``ValueError`` when the sections do not fit each other.
+        evaluation: how the model is scored.
     """
     model: Any = models[0]
     if len(models) > 1:
@@ -350,6 +352,7 @@ def params_type(
         "encode": (encode, Field(default_factory=encode, description="How an example becomes numbers.")),
         "model": (model, Field(default_factory=models[0], description="The architecture.")),
         "objective": (objective, Field(default_factory=objective, description="The loss, and the augmentation.")),
+        "evaluate": (evaluation, Field(default_factory=evaluation, description="How the model is scored.")),
     }
 
     def fits(params: PipelineParams) -> PipelineParams:

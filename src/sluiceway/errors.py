@@ -10,6 +10,7 @@
     │   ├── UnknownLayout           files are there, but not in a layout that the use case reads
     │   └── CorruptShard            a shard is not what its manifest says
     ├── FetchError                  a sample data set could not be fetched
+    ├── MissingPackage              an optional package is not installed
     ├── GateClosed                  a gate refused; carries the reason
     ├── TrainingError               training cannot go on
     │   └── NotFinite               the loss became NaN or infinite
@@ -79,6 +80,10 @@ class CorruptShard(DataError):
 
 class FetchError(SluicewayError):
     """A sample data set could not be fetched."""
+
+
+class MissingPackage(SluicewayError):
+    """An optional package is needed and not installed."""
 
 
 class GateClosed(SluicewayError):

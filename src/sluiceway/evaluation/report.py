@@ -54,7 +54,11 @@ class Evaluation:
     """Further facts for the head of the page, label and text."""
     curves: plots.Curves = field(default_factory=dict)
     slices: Sequence[Slice] = ()
-    """Of the first metric, worst first."""
+    """Of ``sliced``, worst first."""
+    sliced: Metric | None = None
+    """A metric on the test items; default: the first. In a trial the first one is on episodes."""
+    episodes: int = 0
+    """Of the trial; 0: there was none, and the test items decide."""
     calibration: Calibration | None = None
     confusion: Confusion | None = None
     parity: Parity | None = None
@@ -74,6 +78,11 @@ class Evaluation:
         return self.metrics[0]
 
     @property
+    def sliced_score(self) -> Score:
+        """The model's score, on all test items, in the metric of the slices."""
+        return self.scores[self.learner][(self.sliced or self.metric).name]
+
+    @property
     def learner(self) -> str:
         """The model's name among the scores."""
         return next(iter(self.scores))
@@ -91,6 +100,7 @@ def evaluation_page(evaluation: Evaluation) -> str:
     return template("evaluation.html").render(
         evaluation=evaluation,
         metric=metric,
+        sliced=evaluation.sliced or metric,
         state=state,
         headline=headline,
         summary=_summary(evaluation),
@@ -230,7 +240,7 @@ def _clarity(advantage: Score) -> str:
 
 
 def _slice_rows(evaluation: Evaluation) -> Iterator[dict[str, Any]]:
-    overall = evaluation.score.value
+    overall = evaluation.sliced_score.value
     scores = [part.score for part in evaluation.slices]
     ends = [end for each in scores for end in (each.low, each.value, each.high) if end == end] + [overall]
     for part in evaluation.slices:

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -55,6 +55,12 @@ def progress(name: str, unit: str, total: int | None = None) -> Iterator[Meter]:
     with Progress(*columns, console=console, transient=True) as bar:
         bar.add_task(name, total=total, note="")
         yield Meter(total, name, bar)
+
+
+def asked(evaluation: Mapping[str, int]) -> str:
+    """Say what the scores of ``evaluation.json`` were made on."""
+    items = f"{evaluation['test_items']:,} test items"
+    return f"{evaluation['episodes']:,} episodes, {items}" if evaluation.get("episodes") else items
 
 
 def warn(message: str) -> None:

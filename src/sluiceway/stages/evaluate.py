@@ -1,4 +1,4 @@
-"""Stage ``evaluate``: the model and the baselines are scored on the test split."""
+"""Stage ``evaluate``: the model and the baselines are scored on the test split, and tried at work where they can be."""
 
 import csv
 import json
@@ -14,9 +14,11 @@ import pyarrow as pa
 
 from sluiceway.data.outcomes import read_outcomes, write_outcomes
 from sluiceway.data.shards import digest
+from sluiceway.stages.console import asked
 from sluiceway.stages.examples import accepted_examples, loader_of_row
 from sluiceway.stages.frame import Clock, done, stage
-from sluiceway.usecases.base import Evidence, Outcomes
+from sluiceway.stages.trial import episodes, score_episodes, try_learners
+from sluiceway.usecases.base import Evidence, Outcomes, Tried
 from sluiceway.usecases.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -45,18 +47,19 @@ def evaluate(pipeline: Pipeline) -> None:
         with clock("learning"):
             loaded = load(pipeline.model, pipeline.root)
             outcomes = answer_test_split(pipeline.shards, loaded, pipeline.params.evaluate.batch)
+            tried = try_learners(pipeline, loaded)
             table = accepted_examples(pipeline)
             told = _probe(pipeline, loaded, table)
         with clock("reports"):
             learners = {pipeline.params.model.name: outcomes, **_baselines(pipeline)}
-            scores = _score(pipeline, learners, table)
-            evaluation = _gather(pipeline, loaded, learners, scores, table, told)
+            scores = _score(pipeline, learners, tried, table)
+            evaluation = _gather(pipeline, loaded, learners, tried, scores, table, told)
             write_outcomes(outcomes, pipeline.reports / "predictions.parquet")
             (pipeline.reports / "report.html").write_text(evaluation_page(evaluation), encoding="utf-8")
             document = _write_scores(pipeline, evaluation)
             _write_plots(pipeline.reports / "plots", evaluation)
         _log(pipeline, clock, document)
-        best = pipeline.usecase.metrics[0]
+        best = pipeline.metrics[0]
         figures = ", ".join(f"{name} {best.text(each[best.name].value)}" for name, each in scores.items())
         report = (pipeline.reports / "report.html").relative_to(pipeline.root)
         done("evaluate", pipeline, clock, f"{best.title.lower()}: {figures} [dim]-> {report}[/]")
@@ -67,14 +70,16 @@ def _baselines(pipeline: Pipeline) -> dict[str, Outcomes]:
     return {path.stem: read_outcomes(path) for path in paths}
 
 
-def _score(pipeline: Pipeline, learners: dict[str, Outcomes], table: pa.Table) -> Scores:
+def _score(pipeline: Pipeline, learners: dict[str, Outcomes], tried: "Tried | None", table: pa.Table) -> Scores:
     from sluiceway.evaluation.scores import score
 
-    settings, metrics = pipeline.params.evaluate, pipeline.usecase.metrics
-    return {
+    settings, trials = pipeline.params.evaluate, score_episodes(pipeline, tried)
+    metrics = pipeline.usecase.metrics
+    tests = {
         name: score(outcomes, metrics, settings.resamples, settings.seed, _groups(outcomes["row"], table))
         for name, outcomes in learners.items()
     }
+    return {name: trials.get(name, {}) | scores for name, scores in tests.items()}
 
 
 def _groups(rows: npt.NDArray[Any], table: pa.Table) -> npt.NDArray[Any]:
@@ -100,6 +105,7 @@ def _gather(
     pipeline: Pipeline,
     loaded: "LoadedModel",
     learners: dict[str, Outcomes],
+    tried: "Tried | None",
     scores: Scores,
     table: pa.Table,
     told: "Told | None",
@@ -117,15 +123,16 @@ def _gather(
     training = _read(pipeline.reports / "training.json")
     data_gate = _read(pipeline.validated / "gate.json")
     load = loader_of_row(pipeline, table)
+    evidence = Evidence(loaded.model, loaded.encoding, outcomes, load)
     return Evaluation(
         pipeline=pipeline.name,
         model=name,
         run_id=_read(pipeline.model / "run.json")["run_id"],
         cost=f"{training['cost']:.2g} {training['currency']} ({training['seconds']:.0f} seconds of training)",
         count=len(outcomes["row"]),
-        metrics=pipeline.usecase.metrics,
+        metrics=pipeline.metrics,
         scores=scores,
-        advantages=_advantages(pipeline, learners, table),
+        advantages=_advantages(pipeline, learners, tried, table),
         facts={"Data gate": data_gate["state"]},
         curves=training_curves(_curves(pipeline.reports / "curves")),
         slices=slices(
@@ -136,21 +143,27 @@ def _gather(
         parity=parity(outcomes),
         layers=told,
         pictures=pictures(loaded.model, told, _thumbnails(pipeline, load)) if told else (),
-        panels=pipeline.usecase.show(Evidence(loaded.model, loaded.encoding, outcomes, load)),
+        episodes=len(tried.model["row"]) if tried else 0,
+        sliced=metric,
+        panels=[*(tried.panels if tried else ()), *pipeline.usecase.show(evidence)],
         parameters=pipeline.params.model_dump(mode="json", by_alias=True),
         digests={"examples": data_gate["subject"], "shards": digest(pipeline.shards)},
     )
 
 
-def _advantages(pipeline: Pipeline, learners: dict[str, Outcomes], table: pa.Table) -> "dict[str, Score]":
-    """Compare the model with each baseline that answered the same items."""
+def _advantages(
+    pipeline: Pipeline, learners: dict[str, Outcomes], tried: "Tried | None", table: pa.Table
+) -> "dict[str, Score]":
+    """Compare the model with each baseline that answered the same items, or did the same episodes."""
     from sluiceway.evaluation.scores import paired_difference
 
-    settings, metric = pipeline.params.evaluate, pipeline.usecase.metrics[0]
-    model, *others = learners.values()
+    settings, metric = pipeline.params.evaluate, pipeline.metrics[0]
+    compared = episodes(pipeline, tried) or learners
+    model, *others = compared.values()
+    groups = None if tried else _groups(model["row"], table)
     return {
-        name: paired_difference(model, other, metric, settings.resamples, settings.seed, _groups(model["row"], table))
-        for name, other in zip(list(learners)[1:], others, strict=True)
+        name: paired_difference(model, other, metric, settings.resamples, settings.seed, groups)
+        for name, other in zip(list(compared)[1:], others, strict=True)
         if np.array_equal(model["row"], other["row"])
     }
 
@@ -163,6 +176,8 @@ def _write_scores(pipeline: Pipeline, evaluation: "Evaluation") -> dict[str, Any
     }
     model = by_learner.pop(evaluation.learner)
     document: dict[str, Any] = {"test_items": evaluation.count, "model": model, "baselines": by_learner}
+    if evaluation.episodes:
+        document["episodes"] = evaluation.episodes
     if evaluation.calibration:
         document["calibration_error"] = evaluation.calibration.ece
     if evaluation.layers:
@@ -197,7 +212,7 @@ def _log(pipeline: Pipeline, clock: Clock, document: dict[str, Any]) -> None:
     with clock("tracking"):
         from sluiceway.tracking.runs import attach_run
 
-        first = pipeline.usecase.metrics[0].name
+        first = pipeline.metrics[0].name
         figures = {f"test/{name}": score["value"] for name, score in document["model"].items()}
         figures |= {f"test/{first}_{end}": document["model"][first][end] for end in ("low", "high")}
         for learner, scores in document["baselines"].items():
@@ -231,8 +246,8 @@ def _metric_name(learner: str) -> str:
 
 def _note(pipeline: Pipeline, document: dict[str, Any]) -> str:
     """Write the scores as a table of Markdown: the run's description in MLflow."""
-    metric = pipeline.usecase.metrics[0]
-    lines = [f"| {document['test_items']:,} test items | {metric.title} | 95 % interval |", "|---|---|---|"]
+    metric = pipeline.metrics[0]
+    lines = [f"| {asked(document)} | {metric.title} | 95 % interval |", "|---|---|---|"]
     for learner, scores in {pipeline.params.model.name: document["model"], **document["baselines"]}.items():
         score = scores[metric.name]
         known = score["low"] is not None

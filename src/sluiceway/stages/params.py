@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from rich.table import Table
 
-from sluiceway.config import OWN_SECTIONS, ModelParams, PipelineParams
+from sluiceway.config import OWN_SECTIONS, Evaluate, ModelParams, PipelineParams
 from sluiceway.errors import unknown
 from sluiceway.stages.console import console
 from sluiceway.usecases import BUILT_IN, targets_of
@@ -123,6 +123,8 @@ def _own_sections(usecase: UseCase) -> Iterator[tuple[str, type[BaseModel]]]:
     for model in usecase.models:
         yield f"model: {{name: {_default(model, 'name')}}}", model
     yield "objective", usecase.objective
+    if usecase.evaluation is not Evaluate:
+        yield "evaluate", usecase.evaluation
 
 
 def _section(title: str, kind: type[BaseModel], text: str) -> list[str]:

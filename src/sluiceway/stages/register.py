@@ -3,9 +3,11 @@
 import json
 from typing import TYPE_CHECKING, Any
 
+from sluiceway.config import Evaluate
 from sluiceway.gates import model as model_gate
 from sluiceway.gates.model import Standing
 from sluiceway.gates.verdict import Verdict
+from sluiceway.stages.console import asked
 from sluiceway.stages.examples import accepted_examples, loader_of_row
 from sluiceway.stages.frame import done, stage
 from sluiceway.stages.reference import keep_as_reference
@@ -60,7 +62,7 @@ def register(pipeline: Pipeline) -> None:
 
 
 def _judge(pipeline: Pipeline, evaluation: dict[str, Any], champion: "Version | None") -> Verdict:
-    metric = pipeline.usecase.metrics[0]
+    metric = pipeline.metrics[0]
 
     def standing(name: str, value: float) -> Standing:
         return Standing(name, value, metric.text(value))
@@ -81,7 +83,7 @@ def _judge(pipeline: Pipeline, evaluation: dict[str, Any], champion: "Version | 
 
 def _champion_standing(pipeline: Pipeline, champion: "Version | None") -> Standing | None:
     """Return how the champion did, if it was scored on the same test split: other scores do not compare."""
-    metric = pipeline.usecase.metrics[0]
+    metric = pipeline.metrics[0]
     if champion is None or champion.tags.get(_TEST_SPLIT) != _test_split(pipeline):
         return None
     value = float(champion.tags[f"test.{metric.name}"])
@@ -92,12 +94,14 @@ _TEST_SPLIT = "sluiceway.test_split"
 
 
 def _test_split(pipeline: Pipeline) -> str:
-    """Digest of the test examples: ids, contents and targets."""
+    """Digest of the test examples - ids, contents and targets - and of the trial's conditions, where there is one."""
     from sluiceway.training.job import fingerprint
 
     table = accepted_examples(pipeline)
     columns = [table[name].to_pylist() for name in ("id", "checksum", "target", "split")]
-    return fingerprint(row[:3] for row in zip(*columns, strict=True) if row[3] == "test")
+    evaluation = pipeline.params.evaluate
+    conditions = [evaluation.model_dump(mode="json", exclude=set(Evaluate.model_fields))] if pipeline.trial else []
+    return fingerprint([*(row[:3] for row in zip(*columns, strict=True) if row[3] == "test"), *conditions])
 
 
 def _example_rows(pipeline: Pipeline) -> list[dict[str, Any]]:
@@ -136,10 +140,10 @@ def _override_tags(override: dict[str, Any] | None) -> dict[str, str]:
 
 
 def _description(pipeline: Pipeline, evaluation: dict[str, Any], verdict: Verdict) -> str:
-    metric = pipeline.usecase.metrics[0]
+    metric = pipeline.metrics[0]
     value = metric.text(evaluation["model"][metric.name]["value"])
-    items = f"{evaluation['test_items']:,} test items"
-    return f"{pipeline.params.model.name}: {metric.title.lower()} {value} on {items}. Model gate {verdict.state}."
+    score = f"{metric.title.lower()} {value} on {asked(evaluation)}"
+    return f"{pipeline.params.model.name}: {score}. Model gate {verdict.state}."
 
 
 def _summary(version: "Version", champion: "Version | None", verdict: Verdict) -> str:

@@ -10,7 +10,7 @@ from rich.table import Table
 from sluiceway.errors import UsageError
 from sluiceway.gates.overrides import overridden
 from sluiceway.gates.verdict import Verdict
-from sluiceway.stages.console import console
+from sluiceway.stages.console import asked, console
 from sluiceway.stages.frame import Work, timings
 from sluiceway.usecases.base import Metric
 from sluiceway.usecases.pipeline import Pipeline
@@ -58,9 +58,9 @@ def _gates(verdicts: dict[str, Verdict]) -> Table:
 
 
 def _scores(pipeline: Pipeline, evaluation: dict[str, Any]) -> Table:
-    metric = pipeline.usecase.metrics[0]
+    metric = pipeline.metrics[0]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2))
-    table.add_column(f"  {evaluation['test_items']:,} test items")
+    table.add_column(f"  {asked(evaluation)}")
     table.add_column(metric.title, justify="right")
     table.add_column("95 % interval", justify="right")
     table.add_row(f"[bold]  {pipeline.params.model.name}", *_figures(metric, evaluation["model"]), style="bold")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from sluiceway.config import DataGateParams, DataParams, ModelParams, PipelineParams, Section, params_type
+from sluiceway.config import DataGateParams, DataParams, Evaluate, ModelParams, PipelineParams, Section, params_type
 from sluiceway.data.answers import Answers
 from sluiceway.data.shards import Arrays
 from sluiceway.data.table import Example, MeasureKind, Measures, SplitName, TargetKind
@@ -121,6 +121,44 @@ class Probe:
     """Ask about one batch, of any split."""
 
 
+@dataclass(frozen=True, slots=True)
+class Contenders:
+    """Who stands trial, and under which conditions."""
+
+    model: "nn.Module"
+    encoding: Encoding
+    regressor: Callable[[], Any]
+    """Fit the classical learner on ``features`` of the training split, as it answered the test split in ``validate``:
+    it has scikit-learn's ``predict``. None where targets are no numbers."""
+    data: DataParams
+    settings: Evaluate
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What came of a trial: one row per episode."""
+
+    model: Outcomes
+    baselines: Mapping[str, Outcomes]
+    """By the names that ``baselines`` gives them."""
+    panels: Sequence[Panel]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """Learners at work, in a world where what they answer changes what they are asked next.
+
+    Recorded questions do not show where small errors lead to. So where there is a trial, it decides.
+    """
+
+    wanted: Callable[[Any], bool]
+    """Whether one is made: (evaluate section)."""
+    run: Callable[[Contenders], Tried]
+    """Let the model and every baseline do the same episodes."""
+    metrics: tuple[Metric, ...]
+    """On the episodes. The first one decides."""
+
+
 ColumnKind = Literal["binary", "string", "double", "long", "boolean"]
 
 
@@ -212,6 +250,10 @@ class UseCase:
     probe: Probe | None = None
     """What the layers are asked, to see what each one tells; default: the field ``target`` of an item, where it is one
     number."""
+    evaluation: type[Evaluate] = Evaluate
+    """How the model is scored, with what a trial needs."""
+    trial: Trial | None = None
+    """How learners are tried at work, where there is a world to try them in."""
 
     # How the data gate looks into contents. All optional: a check that lacks its eyes is not made.
     data_gate: type[DataGateParams] = DataGateParams
@@ -242,7 +284,14 @@ class UseCase:
     def params(self) -> type[PipelineParams]:
         """The full type of ``pipelines/<name>/params.yaml``."""
         return params_type(
-            self.data, self.encode_params, self.models, self.objective, self.data_gate, self.target, self.agree
+            self.data,
+            self.encode_params,
+            self.models,
+            self.objective,
+            self.data_gate,
+            self.target,
+            self.agree,
+            self.evaluation,
         )
 
 

@@ -8,7 +8,7 @@ from typing import Self
 from sluiceway.config import TRACKED, PipelineParams, ProjectParams, parse, read_yaml
 from sluiceway.errors import ConfigError, NotAProject, unknown
 from sluiceway.usecases import find
-from sluiceway.usecases.base import UseCase
+from sluiceway.usecases.base import Metric, Trial, UseCase
 
 STATE = ".sluiceway"
 _DVC_EXPERIMENTS = (".dvc", "tmp", "exps")
@@ -68,6 +68,17 @@ class Pipeline:
         usecase = find(chosen, root, target if isinstance(target, str) else None)
         params = parse(usecase.params, document, where, TRACKED)
         return cls(root=root, name=name, code=project.pipelines[name].code, params=params, usecase=usecase)
+
+    @property
+    def trial(self) -> Trial | None:
+        """How learners are tried at work, if they are."""
+        trial = self.usecase.trial
+        return trial if trial and trial.wanted(self.params.evaluate) else None
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """What learners are scored by, those of a trial first. The first one decides."""
+        return (*(self.trial.metrics if self.trial else ()), *self.usecase.metrics)
 
     @property
     def expectations(self) -> Path:

@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -142,11 +142,9 @@ def _regress(
         return None
 
     def answer(job: Job) -> Floats:
-        known = job.known[np.isfinite(values[job.known])]
-        if not len(known):
+        machine = _regressor(features, values, job.known, make)
+        if machine is None:
             return np.full(len(job.asked), np.nan)
-        machine = machine_for("number", make, features.shape[1], len(known))
-        machine.fit(features[known], values[known])
         found = [machine.predict(features[job.asked[block]]) for block in _blocks(len(job.asked))]
         return np.asarray(np.concatenate(found), np.float64).reshape(-1)
 
@@ -157,6 +155,34 @@ def _regress(
 
 
 _LEARNERS = {"class": _classify, "classes": _label, "number": _regress}
+
+
+def _regressor(features: Vector, values: Floats, known: Rows, make: EstimatorFactory | None) -> Any:
+    """Fit on the known examples whose target is a number; None where there is none."""
+    known = known[np.isfinite(values[known])]
+    if not len(known):
+        return None
+    machine = machine_for("number", make, features.shape[1], len(known))
+    return machine.fit(features[known], values[known])
+
+
+def fit_regressor(sketches: Sketches, table: "pl.DataFrame", estimator: EstimatorFactory | None = None) -> Any:
+    """Fit once more what answered the test split in :func:`cross_fit`, to ask it about what was not recorded.
+
+    Args:
+        sketches: of M examples.
+        table: the columns ``split``, ``checksum`` and ``target`` of the same examples, in the same order.
+        estimator: as there.
+
+    Returns:
+        A fitted regressor on ``features``; None where there is nothing to learn from.
+    """
+    if sketches.features is None:
+        return None
+    rank = ranks([str(value) for value in table["checksum"]])
+    known = first(np.flatnonzero(table["split"].to_numpy() == "train"), rank, MOST_KNOWN)
+    with _quietly():
+        return _regressor(sketches.features, numbers(table["target"].to_list()), known, estimator)
 
 
 def numbers(targets: Sequence[str | None]) -> Floats:
