@@ -11,6 +11,7 @@ import time
 import tomllib
 import types
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -269,7 +270,8 @@ def test_no_path_of_somebodys_machine_is_in_the_tree() -> None:
 
 def requirements() -> list[Requirement]:
     project = tomllib.loads(read("pyproject.toml"))["project"]
-    return [Requirement(line) for line in project["dependencies"] + project["optional-dependencies"]["dev"]]
+    lines = [*project["dependencies"], *chain.from_iterable(project["optional-dependencies"].values())]
+    return [each for each in map(Requirement, lines) if each.name != project["name"]]
 
 
 def test_every_dependency_has_its_reason_and_every_reason_a_dependency() -> None:

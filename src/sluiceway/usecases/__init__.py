@@ -9,6 +9,7 @@ from sluiceway.errors import ConfigError, nearest
 from sluiceway.usecases.base import Family, UseCase
 
 BUILT_IN = {
+    "driving": "sluiceway.usecases.driving:USECASE",
     "image": "sluiceway.usecases.image:FAMILY",
     "recommendation": "sluiceway.usecases.recommendation:USECASE",
     "speech": "sluiceway.usecases.speech:FAMILY",

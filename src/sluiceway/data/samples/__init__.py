@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sluiceway.data.samples import digits, movielens, tones, verses
+from sluiceway.data.samples import digits, movielens, tones, track, verses
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,11 @@ SAMPLES = {
     ),
     "tones": Sample(
         "1,187 Mandarin syllables in four tones by one speaker, 44.1 kHz; GPL-3 or LGPL-3; needs apt-get", tones.lay_out
+    ),
+    "track": Sample(
+        f"12 seconds on each of {len(track.SEEDS)} simulated tracks, seen from above, and how a driver steers; "
+        "made here by gymnasium's CarRacing (MIT)",
+        track.lay_out,
     ),
     "verses": Sample("the King James Bible, 4.2 million characters in 66 books; public domain", verses.lay_out),
 }
