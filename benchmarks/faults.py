@@ -6,7 +6,9 @@ ought to know it. Rates are shares of the examples.
 
 import base64
 import codecs
+import csv
 import io
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -1020,9 +1022,259 @@ INTERACTION_FAULTS = (
 )
 
 
+# Drives: a folder per drive with Udacity's driving_log.csv and IMG/.
+
+_LOG = "driving_log.csv"
+_STEERING = 3
+"""Column of the log."""
+Log = list[list[str]]
+"""Lines of a log, without its header."""
+
+
+def logs(raw: Path) -> list[Path]:
+    """All logs, in order of their path."""
+    return sorted(raw.rglob(_LOG))
+
+
+def read_log(path: Path) -> tuple[list[str], Log]:
+    """Return a log's header and lines."""
+    with path.open(newline="", encoding="utf-8") as file:
+        header, *lines = csv.reader(file)
+    return header, lines
+
+
+def write_log(path: Path, header: list[str], lines: Log) -> None:
+    """Write a log."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows([header, *lines])
+
+
+def frame_of(raw: Path, log: Path, line: list[str]) -> str:
+    """Return the id of a line's frame."""
+    return (log.parent.relative_to(raw) / line[0]).as_posix()
+
+
+def frames(change: Callable[[Path, np.random.Generator], None]) -> Inject:
+    """Change each of a random share of the frames in place."""
+
+    def inject(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
+        chosen = some([path for path in images(raw) if path.suffix == ".png"], rate, rng)
+        for path in chosen:
+            change(path, rng)
+        return {path.relative_to(raw).as_posix() for path in chosen}
+
+    return inject
+
+
+def steering(change: Callable[[str, np.random.Generator], str]) -> Inject:
+    """Change the steering of a random share of the lines."""
+
+    def inject(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
+        touched = set()
+        for log in logs(raw):
+            header, lines = read_log(log)
+            for at in rng.choice(len(lines), max(1, round(rate * len(lines))), replace=False).tolist():
+                lines[at][_STEERING] = change(lines[at][_STEERING], rng)
+                touched.add(frame_of(raw, log, lines[at]))
+            write_log(log, header, lines)
+        return touched
+
+    return inject
+
+
+def drives(change: Callable[[list[float], np.random.Generator], list[float]]) -> Inject:
+    """Change the steering of a random share of the drives as a whole."""
+
+    def inject(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
+        touched = set()
+        for log in some(logs(raw), rate, rng):
+            header, lines = read_log(log)
+            changed = change([float(line[_STEERING]) for line in lines], rng)
+            for line, value in zip(lines, changed, strict=True):
+                line[_STEERING] = f"{value:.6f}"
+                touched.add(frame_of(raw, log, line))
+            write_log(log, header, lines)
+        return touched
+
+    return inject
+
+
+def lagged(count: int) -> Callable[[list[float], np.random.Generator], list[float]]:
+    """Steering that comes some frames after what it belongs to; before it where negative."""
+    return lambda values, rng: list(np.roll(values, count))
+
+
+def _stuck(values: list[float], rng: np.random.Generator) -> list[float]:
+    """A sensor that hangs for a third of the drive."""
+    start = int(rng.integers(0, len(values) * 2 // 3))
+    end = start + len(values) // 3
+    return [*values[:start], *[values[start]] * (end - start), *values[end:]]
+
+
+def _frozen(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
+    """A camera that hangs for forty frames, in a share of the drives."""
+    touched = set()
+    for log in some(logs(raw), rate, rng):
+        _, lines = read_log(log)
+        start = int(rng.integers(0, len(lines) - 40))
+        content = (log.parent / lines[start][0]).read_bytes()
+        for line in lines[start + 1 : start + 40]:
+            (log.parent / line[0]).write_bytes(content)
+            touched.add(frame_of(raw, log, line))
+    return touched
+
+
+def _other_camera(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
+    """A share of the drives is seen by a camera with another lens and other colours."""
+    touched = set()
+    for log in some(logs(raw), rate, rng):
+        for path in sorted((log.parent / "IMG").iterdir()):
+            image = Image.open(path).convert("RGB")
+            near = image.crop((16, 14, image.width - 16, image.height - 14)).resize(image.size)
+            ImageEnhance.Color(ImageEnhance.Brightness(near).enhance(0.6)).enhance(0.4).save(path)
+            touched.add(path.relative_to(raw).as_posix())
+    return touched
+
+
+def drives_by_hand(raw: Path, rng: np.random.Generator) -> None:
+    """Lay drives out as ``<side>/<drive>/``."""
+    for number, log in enumerate(logs(raw)):
+        side = ("test", "train", "train", "validation", "train")[number % 5]
+        (raw / side).mkdir(exist_ok=True)
+        log.parent.rename(raw / side / log.parent.name)
+
+
+def _drive_on_both_sides(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
+    """A split by hand in which half of one drive was put to each side; the log says which drive it was."""
+    drives_by_hand(raw, rng)
+    for log in logs(raw):
+        header, lines = read_log(log)
+        write_log(log, [*header, "drive"], [[*line, log.parent.name] for line in lines])
+    known = logs(raw / "train")[0]
+    header, lines = read_log(known)
+    half = len(lines) // 2
+    folder = raw / "test" / known.parent.name
+    (folder / "IMG").mkdir(parents=True)
+    for line in lines[half:]:
+        (known.parent / line[0]).rename(folder / line[0])
+    write_log(known, header, lines[:half])
+    write_log(folder / _LOG, header, lines[half:])
+    return set()
+
+
+def _frames_on_both_sides(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
+    """A split by hand in which some test frames, a little brighter, are also learned from."""
+    drives_by_hand(raw, rng)
+    target = logs(raw / "train")[0]
+    header, lines = read_log(target)
+    for log in logs(raw / "test"):
+        for line in read_log(log)[1]:
+            if rng.random() < rate:
+                name = f"IMG/{log.parent.name}_{Path(line[0]).name}"
+                image = Image.open(log.parent / line[0])
+                ImageEnhance.Brightness(image).enhance(1.1).save(target.parent / name)
+                lines.append([name, *line[1:]])
+    write_log(target, header, lines)
+    return set()
+
+
+def keep_drives(raw: Path, share: float, rng: np.random.Generator) -> set[str]:
+    """Leave a random share of the drives."""
+    found = logs(raw)
+    kept = {found[at] for at in rng.choice(len(found), round(share * len(found)), replace=False).tolist()}
+    for log in found:
+        if log not in kept:
+            shutil.rmtree(log.parent)
+    return set()
+
+
+SERIES = ("target_in_step", "target_varies", "target_sign")
+STEERING = ("no_steering", "impossible_steering", "quarantined_share")
+OTHER_LOOK = (*LOOK, "odd_groups", "drift_of_measures", "drift_of_contents")
+
+DRIVING_FAULTS = (
+    Fault("truncated frames", "example", BAD_FILE, frames(_truncate), (0.01, 0.05)),
+    Fault("empty frames", "example", BAD_FILE, frames(lambda path, rng: path.write_bytes(b"") and None), (0.01, 0.05)),
+    Fault("lost frames", "example", BAD_FILE, frames(lambda path, rng: path.unlink()), (0.01, 0.05)),
+    Fault(
+        "blank frames",
+        "example",
+        ("blank", "quarantined_share"),
+        frames(pixels(lambda image, rng: Image.new("RGB", image.size))),
+        (0.01, 0.05),
+    ),
+    Fault(
+        "photographs among frames",
+        "example",
+        OTHER_LOOK,
+        frames(pixels(lambda image, rng: _photo(image, rng).convert("RGB"))),
+        (0.01, 0.05),
+    ),
+    Fault(
+        "blurred frames",
+        "example",
+        (*OTHER_LOOK, "expect_column_values_to_be_between:sharpness"),
+        frames(pixels(_blur)),
+        (0.01, 0.05),
+    ),
+    Fault("NaN for steering", "example", STEERING, steering(lambda text, rng: "nan"), (0.01, 0.05)),
+    Fault("no steering", "example", STEERING, steering(lambda text, rng: ""), (0.01, 0.05)),
+    Fault(
+        "steering in degrees",
+        "contract",
+        STEERING,
+        drives(lambda values, rng: [25 * each for each in values]),
+        (0.05, 1.0),
+    ),
+    Fault("steering stuck", "data set", SERIES, drives(_stuck), (0.2, 0.5), named=False),
+    Fault("steering 4 frames late", "data set", SERIES, drives(lagged(4)), named=False),
+    Fault("steering 10 frames late", "data set", SERIES, drives(lagged(10)), named=False),
+    Fault("steering 6 frames early", "data set", SERIES, drives(lagged(-6)), named=False),
+    Fault(
+        "steering mirrored",
+        "data set",
+        SERIES,
+        drives(lambda values, rng: [-each for each in values]),
+        (0.1, 0.3),
+        named=False,
+    ),
+    Fault(
+        "steering shuffled",
+        "data set",
+        ("target_depends_on_content",),
+        drives(lambda values, rng: rng.permutation(values).tolist()),
+        named=False,
+    ),
+    Fault("a camera that hangs", "data set", ("copies_inside_splits",), _frozen, (0.5,), named=False),
+    Fault("one drive on both sides", "data set", ("group_on_one_side",), _drive_on_both_sides, named=False),
+    Fault("frames on both sides", "data set", NEAR, _frames_on_both_sides, (0.05, 0.2), named=False),
+    Fault("another camera", "data set", OTHER_LOOK, _other_camera, (0.05, 0.2), named=False),
+    Fault(
+        "too few",
+        "data set",
+        ("enough_examples", "expect_table_row_count_to_be_between"),
+        lambda raw, rate, rng: keep_drives(raw, 0.3, rng),
+        named=False,
+    ),
+    Fault("another camera than before", "past", OTHER_LOOK, _other_camera, named=False),
+    Fault("all darker than before", "past", OTHER_LOOK, frames(pixels(_dim)), named=False),
+    Fault(
+        "known drives mirrored",
+        "past",
+        ("labels_as_before", *SERIES),
+        drives(lambda values, rng: [-each for each in values]),
+        (0.05,),
+        named=False,
+    ),
+    Fault("half is gone", "past", ("examples_kept",), lambda raw, rate, rng: keep_drives(raw, 0.6, rng), named=False),
+)
+
+
 def resample(raw: Path, share: float, rng: np.random.Generator) -> None:
     """Leave a random share of the examples: another clean data set from the same source."""
-    if (raw / _TABLE).exists():
+    if logs(raw):
+        keep_drives(raw, share, rng)
+    elif (raw / _TABLE).exists():
         keep_users(raw, (1 + share) / 2, rng)  # users are large: of fewer, some resamples have lost too many
     elif any(raw.rglob("*.txt")):
         _drop(raw, 1 - share, rng)
@@ -1034,5 +1286,6 @@ FAULTS = {
     "digits": IMAGE_FAULTS,
     "movielens": INTERACTION_FAULTS,
     "tones": AUDIO_FAULTS,
+    "track": DRIVING_FAULTS,
     "verses": TEXT_FAULTS,
 }
