@@ -300,3 +300,41 @@ def test_targets_that_are_no_numbers_are_left_out(tmp_path):
     values = steering(rng, 2, 100)
     material = drives(tmp_path, values, np.repeat(np.arange(2), 100), target=["?", None, "nan", "inf"] * 50)
     assert not list(numbers_in_time(material))
+
+
+# Targets that all lag alike, which the learner has learned.
+
+
+def seen_drives(folder, lag, seed=0, groups=10, length=120):
+    """Contents that show a bend a little ahead and behind, and targets that all come late."""
+    rng = np.random.default_rng(seed)
+    values = np.stack([np.convolve(each, np.ones(5) / 5, "same") for each in rng.normal(size=(groups, length + 40))])
+    reach = np.arange(-3, 7)
+    shown = np.stack([np.roll(values, -ahead, axis=1) for ahead in reach], 2)  # [groups, length + 40, 10]
+    blur = 0.1 * (1 + 2 * np.abs(reach))  # what is far is seen badly
+    features = (shown + blur * rng.normal(size=shown.shape))[:, 20:-20].reshape(-1, 10)
+    targets = np.roll(values, lag, axis=1)[:, 20:-20].reshape(-1)
+    names = [f"d{group}" for group in range(groups) for _ in range(length)]
+    columns = {"group": names, "time": [float(at) for at in range(len(names))]}
+    return material_of(folder, features, [f"{v:.5f}" for v in targets], kind="number", columns=columns)
+
+
+@pytest.mark.parametrize("lag", [5, 9, -8])
+def test_a_lag_of_all_drives_is_found_though_the_learner_has_learned_it(tmp_path, lag):
+    finding = found(numbers_in_time, seen_drives(tmp_path, lag))[STEP]
+    assert not finding.check.passed
+    assert abs(finding.check.figure - lag) <= 2
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_contents_that_show_the_road_ahead_are_no_lag(tmp_path, seed):
+    assert failed(seen_drives(tmp_path, 0, seed)) == set()
+
+
+def test_a_short_drive_that_is_clearly_mirrored_is_found():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(10), 150)
+    values = steering(rng, 10, 150, 0.93)
+    predictions = values + rng.normal(0, 0.3, 1_500)
+    values[groups == 3] *= -1
+    assert [group for group, _ in group_correlations(predictions, values, groups)] == [3]

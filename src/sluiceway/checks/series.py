@@ -1,8 +1,9 @@
 """Numbers in the order of time, such as the steering of a drive: stuck, out of step with the contents, or mirrored.
 
 Order comes from ``time`` within ``group``. What contents say of a number is the cross-fitted learner's prediction.
+Where all targets lag alike, the learner has learned the lag: so a straight line is also fitted anew for every shift.
 
-Shapes: N examples in order, G groups, S shifts.
+Shapes: N examples in order, G groups, S shifts, M sketched examples, F features, C components.
 """
 
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sluiceway.checks.base import Finding, Material, Offender, finding
+from sluiceway.data.sketches import Sketches, Vector
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -35,6 +37,10 @@ _LEAST_GAIN = 0.08
 a little before it is steered: small lags gain little and harm little."""
 _LEAST_CORRELATION = 0.2
 _BLOCKS = 20
+_FOLDS = 5
+_COMPONENTS = 64
+_PENALTY = 0.01
+"""Of the straight line, as a share of the components' mean variance."""
 _Z = 3.0
 _LEAST_OF_GROUP = 30
 _LEAST_SLOPE = -0.3
@@ -72,7 +78,7 @@ def numbers_in_time(material: Material) -> Iterator[Finding]:
     predictions = np.where(there, answers.predictions[place], np.nan)
     if np.isfinite(predictions).sum() < 2 * _LEAST_OF_GROUP:
         return
-    yield _in_step(series, predictions)
+    yield _in_step(series, predictions, material.sketches)
     if len(series.names) > 1:
         yield _sign(series, predictions)
 
@@ -164,8 +170,10 @@ def _usual_lengths(ordered: Ints) -> Floats:
 # Out of step.
 
 
-def _in_step(series: Series, predictions: Floats) -> Finding:
-    lag, gain = best_shift(predictions, series.values, series.groups)
+def _in_step(series: Series, predictions: Floats, sketches: Sketches) -> Finding:
+    lag, gain = (0, 0.0) if sketches.features is None else learned_shift(sketches.rows, sketches.features, series)
+    if not lag:
+        lag, gain = best_shift(predictions, series.values, series.groups)
     message = "targets are in step with contents"
     if lag:
         direction = "later than" if lag > 0 else "before"
@@ -193,6 +201,53 @@ def best_shift(predictions: Floats, values: Floats, groups: Ints) -> tuple[int, 
         fit = (groups[early] == groups[late]) & np.isfinite(one) & np.isfinite(other)
         for column, product in enumerate((one * other, one * one, other * other)):
             sums[number, :, column] = np.bincount(block[early][fit], weights=product[fit], minlength=_BLOCKS)
+    return _clear_best(sums)
+
+
+def learned_shift(rows: Ints, features: Vector, series: Series) -> tuple[int, float]:
+    """Return by how many examples targets come later than the contents that tell them best, and how much better.
+
+    A straight line is fitted for each shift, across folds of whole groups; otherwise as :func:`best_shift`.
+
+    Args:
+        rows: of the sketched examples, [M], ascending.
+        features: of them, [M, F].
+        series: examples in order.
+    """
+    from sklearn.decomposition import PCA
+    from sklearn.linear_model import Ridge
+
+    count = len(series.values)
+    place = np.minimum(np.searchsorted(rows, series.rows), len(rows) - 1)
+    inner = np.arange(_MOST_SHIFT, count - _MOST_SHIFT)
+    whole = series.groups[inner - _MOST_SHIFT] == series.groups[inner + _MOST_SHIFT]
+    at = inner[whole & (rows[place[inner]] == series.rows[inner])]
+    fold = series.groups[at] % _FOLDS
+    if len(at) < 2 * _LEAST_OF_GROUP or len(np.unique(fold)) < 2:
+        return 0, 0.0
+    centred = _centred(series.values, series.groups)
+    given = centred[at[:, None] + np.arange(-_MOST_SHIFT, _MOST_SHIFT + 1)]  # [N, S]
+    known = features[place[at]]
+    parts = PCA(min(_COMPONENTS, *known.shape), random_state=0).fit_transform(known)  # [N, C]
+    parts /= max(float(parts.std()), 1e-12)
+    told = np.zeros_like(given)
+    for number in np.unique(fold):
+        asked = fold == number
+        told[asked] = Ridge(_PENALTY * np.count_nonzero(~asked)).fit(parts[~asked], given[~asked]).predict(parts[asked])
+    block = np.minimum(np.arange(len(at)) * _BLOCKS // len(at), _BLOCKS - 1)
+    products = np.stack([told * given, told * told, given * given])  # [3, N, S]
+    sums = np.zeros((given.shape[1], _BLOCKS, 3))
+    for number in range(_BLOCKS):
+        sums[:, number] = products[:, block == number].sum(1).T
+    return _clear_best(sums)
+
+
+def _clear_best(sums: Floats) -> tuple[int, float]:
+    """Return the shift that is clearly best, and its gain over none; 0 where none is, from sums of products by block.
+
+    Args:
+        sums: of one with the other, of one and of the other with itself, per shift and block: [S, blocks, 3].
+    """
     whole = _correlations(sums.sum(1))
     middle = _MOST_SHIFT
     best = int(whole.argmax())
@@ -201,7 +256,7 @@ def best_shift(predictions: Floats, values: Floats, groups: Ints) -> tuple[int, 
     error = _jackknife(without[:, best] - without[:, middle])
     sure = whole[best] > _Z * _jackknife(without[:, best])
     clear = sure and whole[best] >= _LEAST_CORRELATION and gain >= _LEAST_GAIN * whole[best] and gain > _Z * error
-    return (int(shifts[best]), float(gain / whole[best])) if clear else (0, 0.0)
+    return (best - middle, float(gain / whole[best])) if clear else (0, 0.0)
 
 
 def _jackknife(figures: Floats) -> float:
@@ -270,7 +325,9 @@ def group_correlations(predictions: Floats, values: Floats, groups: Ints) -> lis
         agreeing += len(fit) if figure > 0 else 0
         opposing += len(fit) if figure < 0 else 0
         slope = float((one * other).sum() / (one**2).sum())
-        if figure <= -_LEAST_CORRELATION and figure + _Z * error < 0 and slope <= _LEAST_SLOPE:
+        # The error is that of Fisher's transform.
+        sure = np.arctanh(np.clip(figure, -0.999999, 0.999999)) + _Z * error < 0
+        if figure <= -_LEAST_CORRELATION and sure and slope <= _LEAST_SLOPE:
             found.append((group, figure))
     return found if agreeing > opposing else []
 
