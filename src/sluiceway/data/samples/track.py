@@ -22,7 +22,7 @@ def lay_out(raw: Path) -> None:
         lay_out_drive(raw / f"drive_{seed:03d}", seed)
 
 
-def lay_out_drive(folder: Path, seed: int) -> None:
+def lay_out_drive(folder: Path, seed: int, moments: int = MOMENTS) -> None:
     """Write one drive."""
     from PIL import Image
 
@@ -30,7 +30,7 @@ def lay_out_drive(folder: Path, seed: int) -> None:
     with (folder / "driving_log.csv").open("w", newline="", encoding="utf-8") as file:
         log = csv.writer(file, lineterminator="\n")
         log.writerow(_COLUMNS)
-        for moment in record(seed, MOMENTS):
+        for moment in record(seed, moments):
             name = f"IMG/center_{moment.step:05d}.png"
             Image.fromarray(moment.frame).save(folder / name)
             figures = (moment.steering, moment.throttle, moment.brake, moment.speed)

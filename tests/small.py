@@ -1,0 +1,109 @@
+"""Small versions of the built-in pipelines: real data, cut down, and a training of seconds."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from projects import Project, make_project, suite
+from sluiceway.errors import FetchError
+
+UNIQUE = (("expect_column_values_to_be_unique", {"column": "id"}),)
+
+
+@dataclass(frozen=True)
+class Small:
+    """A pipeline whose stages take seconds."""
+
+    usecase: str
+    """Its folder below ``usecases``."""
+    lay_out: Callable[[Path], None]
+    """Write the raw data."""
+    options: str
+    """Parameters, without the sections that all share."""
+    bar: str
+    """What the champion must reach, which every network does."""
+    contract: tuple[tuple[str, dict[str, object]], ...] = field(default=UNIQUE)
+
+
+_COMMON = """\
+gates:
+  data: {min_examples: 10}
+  cost: {probe_steps: 5}
+  model: {beat_baselines: false, BAR}
+train: {epochs: 1, global_batch: 20, lr: 0.003}
+register: {}
+"""
+
+
+def sounds(raw: Path) -> None:
+    """Lay out 40 syllables in each tone."""
+    from sluiceway.data.samples import tones
+
+    whole = raw.with_name("all")
+    tones.lay_out(whole)
+    for folder in sorted(whole.iterdir()):
+        for path in sorted(folder.iterdir())[:40]:
+            (raw / folder.name).mkdir(parents=True, exist_ok=True)
+            path.rename(raw / folder.name / path.name)
+    shutil.rmtree(whole)
+
+
+def ratings(raw: Path) -> None:
+    """Lay out the ratings of a hundred people."""
+    from sluiceway.data.samples import movielens
+
+    movielens.lay_out(raw)
+    path = next(raw.glob("*.inter"))
+    head, *lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text(head + "".join(line for line in lines if int(line.split("\t")[0]) <= 100), encoding="utf-8")
+
+
+def drives(raw: Path) -> None:
+    """Record eight short drives."""
+    from sluiceway.data.samples import track
+
+    for seed in range(1, 9):
+        track.lay_out_drive(raw / f"drive_{seed:03d}", seed, 30)
+
+
+SMALL = {
+    "tones": Small(
+        "speech",
+        sounds,
+        "usecase: speech\ntarget: class\ndata: {group: '/([^/]+)\\.ogg$', split: {validation: 0.2, test: 0.25}}\n"
+        "encode: {rate: 8000, seconds: 0.5, bands: 24, high: 4000}\n"
+        "model: {name: conv, stem: 8, widths: [8, 16], depths: [1, 1]}\nobjective: {}\nevaluate: {resamples: 200}\n",
+        "minimum: {accuracy: 0.05}",
+    ),
+    "movielens": Small(
+        "recommendation",
+        ratings,
+        "usecase: recommendation\ntarget: text\ndata: {lowest_rating: 1, highest_rating: 5}\nencode: {context: 20}\n"
+        "model: {name: sasrec, channels: 16, layers: 1, heads: 2}\nobjective: {}\nevaluate: {resamples: 200}\n",
+        "minimum: {hit_rate_10: 0.0}",
+    ),
+    "track": Small(
+        "driving",
+        drives,
+        "usecase: driving\ntarget: number\ndata: {split: {validation: 0.2, test: 0.3}}\n"
+        "encode: {height: 42, width: 48}\n"
+        "model: {name: pilotnet, channels: [8, 8], kernels: [5, 5], strides: [2, 2], hidden: [10]}\nobjective: {}\n"
+        "evaluate: {resamples: 200, closed_loop: {world: none}}\n",
+        "maximum: {steering_mae: 100}",
+    ),
+}
+
+
+def make_small(root: Path, name: str) -> Project:
+    """Make a project with one small pipeline; the test is skipped where its data cannot be fetched."""
+    small = SMALL[name]
+    params = small.options + _COMMON.replace("BAR", small.bar)
+    project = make_project(root, {name: (small.usecase, params, suite(*small.contract))})
+    try:
+        small.lay_out(root / "data" / "raw" / name)
+    except FetchError as error:
+        pytest.skip(f"the data of {name} cannot be fetched here: {error}")
+    return project
