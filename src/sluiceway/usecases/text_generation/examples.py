@@ -76,7 +76,7 @@ def measure(payload: bytes, data: TextData) -> Measures:
         raise BadExample("unreadable", "a zero byte: this is no text")
     if len(text) > _SHORT and len(set(text)) <= _CONSTANT:
         raise BadExample("constant", f"nothing but {text[:10]!r}")
-    if garbled := _mojibake(text):
+    if garbled := mojibake(text):
         raise BadExample("mojibake", f"decoded otherwise than it was encoded: {garbled!r}")
     words = text.split()
     return {
@@ -88,7 +88,7 @@ def measure(payload: bytes, data: TextData) -> Measures:
     }
 
 
-def _mojibake(text: str) -> str:
+def mojibake(text: str) -> str:
     """Return a part that was decoded by another encoding than it was written in; empty when there is none."""
     import ftfy
     from ftfy.badness import is_bad
