@@ -139,7 +139,7 @@ class Shelf:
         if name not in self._files:
             while len(self._files) >= _MOST_OPEN:
                 self._files.pop(next(iter(self._files))).close()
-            self._files[name] = Path(self._raw, name).open("rb")
+            self._files[name] = Path(self._raw, name).open("rb")  # noqa: SIM115  closed with the shelf, or for others
         return self._files[name]
 
 
@@ -186,7 +186,9 @@ def _cell(line: bytes, key: str) -> bytes:
             raise BadExample("unreadable", f"its quotes do not match: {error}") from None
         cells = [cell.encode("utf-8", "surrogateescape") for cell in row]
     if len(cells) != int(rest):
-        raise BadExample("missing_field" if len(cells) < int(rest) else "extra_field", f"{len(cells)} fields, not {rest}")
+        raise BadExample(
+            "missing_field" if len(cells) < int(rest) else "extra_field", f"{len(cells)} fields, not {rest}"
+        )
     return cells[int(place)]
 
 

@@ -1,7 +1,7 @@
 """An encoder-decoder transformer (Vaswani et al., 2017), pre-norm, with a lexicon beside its output.
 
-The parts are those of :mod:`sluiceway.models.gpt`; rotary positions also turn the attention from target to source, which
-so begins near the diagonal. One table of embeddings serves source, target and output (Press and Wolf, 2017).
+Built as :mod:`sluiceway.models.gpt` is; rotary positions also turn the attention from target to source, so that it
+knows how far apart two tokens stand. One table of embeddings serves source, target and output (Press and Wolf, 2017).
 
 A lexicon says which tokens a source token may become. The decoder attends to the source once more, and what the
 attended tokens may become is added, as a logarithm, to the logits (Arthur, Neubig and Nakamura, 2016). Rare words,
@@ -19,6 +19,9 @@ from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
 from sluiceway.models.gpt import rotary, rotate
 
+Keys = tuple[Tensor, Tensor]
+"""Keys and values of what is attended to: [B, A, S, D] each."""
+
 _LEAST = 1e-4
 """Chance of a token that the lexicon does not offer, before the network has its say."""
 
@@ -33,9 +36,9 @@ class Memory:
     """Which source tokens there are: [B, S]."""
     source: Tensor
     """Their numbers: [B, S]."""
-    crossed: list[tuple[Tensor, Tensor]]
+    crossed: list[Keys]
     """Keys and values of the source for each layer: [B, A, S, D]."""
-    written: list[tuple[Tensor, Tensor] | None]
+    written: list[Keys | None]
     """Keys and values of the target so far, for each layer: [B, A, T, D]."""
 
     def take(self, rows: Tensor) -> "Memory":
@@ -51,7 +54,8 @@ class Memory:
     @property
     def length(self) -> int:
         """Target tokens that are written."""
-        return 0 if self.written[0] is None else self.written[0][0].shape[2]
+        first = self.written[0]
+        return 0 if first is None else first[0].shape[2]
 
 
 class Attention(nn.Module):
@@ -65,7 +69,7 @@ class Attention(nn.Module):
         self.out = nn.Linear(channels, channels, bias=False)
         self.norm = nn.RMSNorm(channels // heads, elementwise_affine=False)
 
-    def keys_of(self, states: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+    def keys_of(self, states: Tensor, cos: Tensor, sin: Tensor) -> Keys:
         """Return keys and values [B, A, S, D] of what is attended to."""
         batch, length, channels = states.shape
         both = self.key_value(states).view(batch, length, 2, self.heads, channels // self.heads)
@@ -73,7 +77,7 @@ class Attention(nn.Module):
         return rotate(self.norm(key), cos, sin), value
 
     def forward(
-        self, hidden: Tensor, memory: tuple[Tensor, Tensor], cos: Tensor, sin: Tensor, mask: Tensor | None, causal: bool
+        self, hidden: Tensor, memory: Keys, cos: Tensor, sin: Tensor, mask: Tensor | None, causal: bool
     ) -> Tensor:
         """Let each token look at what it may see."""
         batch, length, channels = hidden.shape
@@ -84,32 +88,62 @@ class Attention(nn.Module):
         return result
 
 
-class Layer(nn.Module):
-    """Attention to itself, to the source where there is one, and a perceptron, each beside a shortcut."""
+class Perceptron(nn.Module):
+    """Two layers for each token by itself: [B, T, C] -> [B, T, C]."""
 
-    def __init__(self, channels: int, heads: int, dropout: float, *, crossing: bool) -> None:
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.up = nn.Linear(channels, 4 * channels, bias=False)
+        self.down = nn.Linear(4 * channels, channels, bias=False)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Return what each token becomes."""
+        result: Tensor = self.down(F.relu(self.up(hidden)).square())
+        return result
+
+
+class EncoderLayer(nn.Module):
+    """Attention of the source to itself and a perceptron, each beside a shortcut: [B, S, C] -> [B, S, C]."""
+
+    def __init__(self, channels: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.norm = nn.RMSNorm(channels, elementwise_affine=False)
         self.attention = Attention(channels, heads)
-        self.crossing = Attention(channels, heads) if crossing else None
-        self.up = nn.Linear(channels, 4 * channels, bias=False)
-        self.down = nn.Linear(4 * channels, channels, bias=False)
-        self.dropout = dropout
+        self.perceptron = Perceptron(channels)
+        self.dropout = nn.Dropout(dropout)
 
-    def perceive(self, hidden: Tensor) -> Tensor:
-        """Add what the perceptron makes of each token."""
-        return hidden + self.drop(self.down(F.relu(self.up(self.norm(hidden))).square()))
+    def forward(self, hidden: Tensor, cos: Tensor, sin: Tensor, seen: Tensor) -> Tensor:
+        """Read a little further."""
+        normed = self.norm(hidden)
+        keys = self.attention.keys_of(normed, cos, sin)
+        hidden = hidden + self.dropout(self.attention(normed, keys, cos, sin, seen, False))
+        result: Tensor = hidden + self.dropout(self.perceptron(self.norm(hidden)))
+        return result
 
-    def drop(self, branch: Tensor) -> Tensor:
-        """Drop a share of a branch in training."""
-        return F.dropout(branch, self.dropout, self.training) if self.dropout else branch
 
-    def initialise(self) -> None:
-        """Draw the weights; a layer begins as its shortcut."""
-        for linear in (each for each in self.modules() if isinstance(each, nn.Linear)):
-            nn.init.normal_(linear.weight, std=linear.in_features**-0.5)
-        for last in (self.attention.out, self.down, *([self.crossing.out] if self.crossing else [])):
-            nn.init.zeros_(last.weight)
+class DecoderLayer(nn.Module):
+    """Attention of the target to itself and to the source, and a perceptron, each beside a shortcut."""
+
+    def __init__(self, channels: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.RMSNorm(channels, elementwise_affine=False)
+        self.attention = Attention(channels, heads)
+        self.crossing = Attention(channels, heads)
+        self.perceptron = Perceptron(channels)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, hidden: Tensor, cos: Tensor, sin: Tensor, written: Keys | None, crossed: Keys, seen: Tensor
+    ) -> tuple[Tensor, Keys]:
+        """Write a little further: return the target's states [B, T, C], and keys and values of all that is written."""
+        normed = self.norm(hidden)
+        key, value = self.attention.keys_of(normed, cos, sin)
+        if written is not None:
+            key, value = torch.cat((written[0], key), 2), torch.cat((written[1], value), 2)
+        causal = hidden.shape[1] > 1  # a single token may see all that is before it
+        hidden = hidden + self.dropout(self.attention(normed, (key, value), cos, sin, None, causal))
+        hidden = hidden + self.dropout(self.crossing(self.norm(hidden), crossed, cos, sin, seen, False))
+        return hidden + self.dropout(self.perceptron(self.norm(hidden))), (key, value)
 
 
 class Lexicon(nn.Module):
@@ -150,7 +184,9 @@ class Lexicon(nn.Module):
         key = _turned(self.norm(self.key(memory.states)), self.cos[:source], self.sin[:source])
         query = _turned(self.norm(self.query(hidden)), self.cos[span], self.sin[span])
         cosine = query @ key.transpose(1, 2) / key.shape[-1]
-        return (self.sharpness * cosine).masked_fill(~memory.mask[:, None], -torch.inf).softmax(-1)
+        scores: Tensor = self.sharpness * cosine
+        chances: Tensor = scores.masked_fill(~memory.mask[:, None], -torch.inf).softmax(-1)
+        return chances
 
     def forward(self, hidden: Tensor, memory: "Memory", wanted: Tensor, first: int) -> Tensor:
         """Return what is added to the logits [n, V] of the tokens after those that are wanted [B, T]."""
@@ -159,7 +195,8 @@ class Lexicon(nn.Module):
         chances = where[:, :, None] * self.chances[memory.source][owner]  # [n, S, K]
         offered = hidden.new_zeros(len(owner), len(self.becomes))
         offered = offered.scatter_add(1, self.becomes[memory.source][owner].flatten(1), chances.flatten(1))
-        return self.trust * (offered + _LEAST).log()
+        added: Tensor = self.trust * (offered + _LEAST).log()
+        return added
 
 
 def _turned(vectors: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -203,8 +240,8 @@ class Seq2Seq(nn.Module):
         self.beam = beam
         self.length_penalty = length_penalty
         self.embedding = nn.Embedding(vocabulary, channels)
-        self.encoder = nn.ModuleList(Layer(channels, heads, dropout, crossing=False) for _ in range(encoder_layers))
-        self.decoder = nn.ModuleList(Layer(channels, heads, dropout, crossing=True) for _ in range(decoder_layers))
+        self.encoder = nn.ModuleList(EncoderLayer(channels, heads, dropout) for _ in range(encoder_layers))
+        self.decoder = nn.ModuleList(DecoderLayer(channels, heads, dropout) for _ in range(decoder_layers))
         self.norm = nn.RMSNorm(channels, elementwise_affine=False)
         cos, sin = rotary(longest, channels // heads)
         self.register_buffer("cos", cos, persistent=False)
@@ -213,24 +250,26 @@ class Seq2Seq(nn.Module):
         self._initialise()
 
     def _initialise(self) -> None:
+        """Draw the weights; a layer begins as its shortcut."""
         nn.init.normal_(self.embedding.weight, std=0.02)
-        for layer in (*self.encoder, *self.decoder):
-            assert isinstance(layer, Layer)  # noqa: S101
-            layer.initialise()
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=module.in_features**-0.5)
+        for module in self.modules():
+            if isinstance(module, Attention | Perceptron):
+                nn.init.zeros_((module.out if isinstance(module, Attention) else module.down).weight)
 
     def read(self, source: Tensor) -> Memory:
         """Read source sentences [B, S]."""
         mask = source != 0
-        seen = mask[:, None, None]
         cos, sin = self.cos[: source.shape[1]], self.sin[: source.shape[1]]
         hidden = self._embed(source)
         for layer in self.encoder:
-            normed = layer.norm(hidden)
-            keys = layer.attention.keys_of(normed, cos, sin)
-            hidden = layer.perceive(hidden + layer.drop(layer.attention(normed, keys, cos, sin, seen, False)))
+            hidden = layer(hidden, cos, sin, mask[:, None, None])
         states = self.norm(hidden)
-        crossed = [layer.crossing.keys_of(states, cos, sin) for layer in self.decoder]  # type: ignore[union-attr]
-        return Memory(states, mask, source, crossed, [None] * len(self.decoder))
+        crossings = [layer.crossing for layer in self.decoder if isinstance(layer, DecoderLayer)]
+        crossed = [crossing.keys_of(states, cos, sin) for crossing in crossings]
+        return Memory(states, mask, source, crossed, [None] * len(crossed))
 
     def write(self, tokens: Tensor, memory: Memory) -> Tensor:
         """Return the hidden state [B, T, C] after each token, behind those that the memory has; it then has them too.
@@ -239,24 +278,14 @@ class Seq2Seq(nn.Module):
             tokens: [B, T]; of more than one, none may be written before.
             memory: of the same sentences.
         """
-        before = memory.length
-        span = slice(before, before + tokens.shape[1])
-        cos, sin = self.cos[span], self.sin[span]
-        seen = memory.mask[:, None, None]
+        span = slice(memory.length, memory.length + tokens.shape[1])
+        cos, sin, seen = self.cos[span], self.sin[span], memory.mask[:, None, None]
         hidden = self._embed(tokens)
         for number, layer in enumerate(self.decoder):
-            normed = layer.norm(hidden)
-            keys = layer.attention.keys_of(normed, cos, sin)
-            written = memory.written[number]
-            if written is not None:
-                keys = (torch.cat((written[0], keys[0]), 2), torch.cat((written[1], keys[1]), 2))
-            memory.written[number] = keys
-            causal = tokens.shape[1] > 1
-            hidden = hidden + layer.drop(layer.attention(normed, keys, cos, sin, None, causal))
-            crossed = layer.crossing(layer.norm(hidden), memory.crossed[number], cos, sin, seen, False)
-            hidden = layer.perceive(hidden + layer.drop(crossed))
-        normed_out: Tensor = self.norm(hidden)
-        return normed_out
+            before, crossed = memory.written[number], memory.crossed[number]
+            hidden, memory.written[number] = layer(hidden, cos, sin, before, crossed, seen)
+        normed: Tensor = self.norm(hidden)
+        return normed
 
     def logits(self, hidden: Tensor, memory: Memory, wanted: Tensor, first: int = 0) -> Tensor:
         """Return the logits [n, V] of the tokens after some.
@@ -268,8 +297,12 @@ class Seq2Seq(nn.Module):
             first: position of the first token.
         """
         logits = F.linear(hidden[wanted], self.embedding.weight)
-        return logits if self.lexicon is None else logits + self.lexicon(hidden, memory, wanted, first)
+        if self.lexicon is None:
+            return logits
+        offered: Tensor = self.lexicon(hidden, memory, wanted, first)
+        return logits + offered
 
     def _embed(self, tokens: Tensor) -> Tensor:
         embedded: Tensor = self.embedding(tokens)
-        return embedded * self.embedding.embedding_dim**0.5
+        scaled: Tensor = embedded * self.embedding.embedding_dim**0.5
+        return scaled

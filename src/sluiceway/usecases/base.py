@@ -277,7 +277,8 @@ class UseCase:
     kind of target."""
     surprise: Callable[[Sequence[bytes], Sequence[bytes]], npt.NDArray[np.float64]] | None = None
     """How badly a simple model of some contents fits others, in a unit that does not depend on their length: (known
-    contents, asked contents) -> [asked]. The classical learner of contents without a target."""
+    contents, asked contents) -> [asked]. The classical learner of contents without a target. Where the target is a text
+    that is part of the content: by how much the rest misleads whoever foretells it, below 0 where it helps."""
     thumbnail: Callable[[bytes, Any], str] | None = None
     """Show one example as HTML, small: (content, data section). Escaped by whoever wrote it; images as data URIs."""
 

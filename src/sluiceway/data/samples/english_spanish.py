@@ -19,7 +19,11 @@ from sluiceway.data.samples.fetch import unpack_deb
 
 _PACKAGES = {
     "en": ("sword-text-kjv=14.3-1", "9f463f28ce665f6f528fc723179722bced880a4c5485f7a41bf742838315de57", "engKJV2006eb"),
-    "es": ("sword-text-sparv=2.60-1", "5c87f9b2bc97457e8a872f5bae7ea7ce59cb3de1dcee73e4d4740451863694cf", "spaRV1909eb"),
+    "es": (
+        "sword-text-sparv=2.60-1",
+        "5c87f9b2bc97457e8a872f5bae7ea7ce59cb3de1dcee73e4d4740451863694cf",
+        "spaRV1909eb",
+    ),
 }
 _FOLDER = "usr/share/sword/modules/texts/ztext"
 _LAYOUT = "two aligned text files, data/raw/english-spanish/<name>.en and <name>.es"
@@ -31,7 +35,7 @@ _ADDED = re.compile(r"</?(?:transChange|l|lb|lg|q)\b[^>]*>")
 """Marks that stand between two words without a space."""
 _PARAGRAPH = "¶"
 _MARK = re.compile(r"<[^>]*>")
-_BEFORE, _AFTER = re.compile(r"\s+([,.;:?!)])"), re.compile(r"([(¿¡])\s+")  # noqa: RUF001  Spanish, not ASCII
+_BEFORE, _AFTER = re.compile(r"\s+([,.;:?!)])"), re.compile(r"([(¿¡])\s+")
 
 
 def lay_out(raw: Path) -> None:

@@ -6,8 +6,8 @@ p(target word | source word), from equal chances, and always the same maximum: t
 It is a baseline of the translation, and an eye of the data gate: where the source does not help to foretell the target,
 the two do not belong together.
 
-Shapes: L links (each target word with each source word of its sentence, and with none), J target words of all sentences,
-P pairs of words that share one, V words of the target vocabulary, N pairs of sentences.
+Shapes: L links (each target word with each source word of its sentence, and with none), J target words of all
+sentences, P pairs of words that share one, V words of the target vocabulary, N pairs of sentences.
 """
 
 import re
@@ -74,8 +74,10 @@ class WordTranslation:
             ones.append(np.tile(np.array([1, *one.values()], np.float32), len(other)))
             others.append(np.array(list(other.values()), np.float32))
             sizes.append(np.full(len(other), len(numbers), np.int64))
-        empty = np.empty(0, np.int64)
-        return _Links(*(np.concatenate(parts) if parts else empty for parts in (keys, sizes, ones, others)))
+        if not keys:
+            nothing = np.empty(0, np.float32)
+            return _Links(np.empty(0, np.int64), np.empty(0, np.int64), nothing, nothing)
+        return _Links(np.concatenate(keys), np.concatenate(sizes), np.concatenate(ones), np.concatenate(others))
 
     def likeliest(self, word: str, most: int) -> list[tuple[str, float]]:
         """Return the likeliest translations of a word with their chances, the best first; none of an unknown one."""

@@ -19,15 +19,17 @@ _CLOSING, _OPENING = re.compile(r"\s+([^\w\s(\[{¿¡“‘«]+)"), re.compile(r"
 def baselines(reader: Reader, data: PairData, encoding: Encoding, answers: Answers) -> Mapping[str, Outcomes]:
     """Copy the source; and put the likeliest word for each word, in the order of the source."""
     training = [sides_of(loaded) for loaded in reader("train")]
-    learned = WordTranslation(*([words_of(text) for text in side] for side in zip(*training, strict=True)))
+    learned = WordTranslation(
+        [words_of(source) for source, _ in training], [words_of(target) for _, target in training]
+    )
     testing = list(reader("test"))
-    source, wanted = ([pair[side] for pair in map(sides_of, testing)] for side in (0, 1))
+    sources, wanted = ([pair[side] for pair in map(sides_of, testing)] for side in (0, 1))
     rows = {"row": np.array([loaded.row for loaded in testing])}
     translator = cache(lambda word: next((best for best, _ in learned.likeliest(word, 1)), word))
-    word_by_word = [in_words([translator(word) for word in words_of(text)]) for text in source]
+    word_by_word = [in_words([translator(word) for word in words_of(text)]) for text in sources]
     return {
-        "copy": outcomes_of(source, wanted, source) | rows,
-        "IBM model 1": outcomes_of(source, wanted, word_by_word) | rows,
+        "copy": outcomes_of(sources, wanted, sources) | rows,
+        "IBM model 1": outcomes_of(sources, wanted, word_by_word) | rows,
     }
 
 

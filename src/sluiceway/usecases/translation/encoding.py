@@ -55,9 +55,11 @@ def fit(training: Iterable[Loaded], params: PairEncoding) -> Encoding:
 def _lexicon(tokenizer: "Tokenizer", pairs: Sequence[tuple[str, str]], entries: int) -> dict[str, Any]:
     """Return what each token may become, and with what chance: [V][up to K] each. END becomes END."""
     size = tokenizer.get_vocab_size()
-    names = [tokenizer.id_to_token(number) for number in range(size)]
-    sides = [[each.tokens for each in tokenizer.encode_batch(list(side))] for side in zip(*pairs, strict=True)]
-    learned = WordTranslation(*sides)
+    names = [tokenizer.id_to_token(number) or "" for number in range(size)]
+    sources, targets = (
+        [each.tokens for each in tokenizer.encode_batch([pair[side] for pair in pairs])] for side in (0, 1)
+    )
+    learned = WordTranslation(sources, targets)
     numbers = {name: number for number, name in enumerate(names)}
     becomes: list[list[int]] = []
     chances: list[list[float]] = []
@@ -96,7 +98,7 @@ def encode(examples: Iterable[Loaded], encoding: Encoding, split: SplitName) -> 
     for loaded in examples:
         source, target = sides_of(loaded)
         numbers = [*tokenizer.encode(source).ids, END], [END, *tokenizer.encode(target).ids, END]
-        arrays = {
+        arrays: dict[str, npt.NDArray[Any]] = {
             "source": padded(numbers[0], longest),
             "target": padded(numbers[1], longest + 1),
             "bytes": np.asarray(len(target.encode()), np.int64),

@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from sluiceway.usecases.translation.params import PairData
 
 _MARK = 10
 """Hexadecimal digits of a content's checksum in an id."""
-_SLACK = 20
+_SLACK = 5
 """Characters that are added to both sides before their lengths are compared."""
 _SAME = 3
 """Words from which on a side that equals the other was not translated: names and numbers may stay as they are."""
@@ -40,8 +40,8 @@ def read(raw: Path, data: PairData) -> Iterator[Example]:
     """List pairs in the order of the files. The id is file and content: ``01-genesis#5d41402abc``.
 
     By its content a pair keeps its id when others are put in before it. The same pair once more has the same id, and so
-    is set aside; where ``repeats`` are meant to be, it has a number behind it. Where the data is split already, pairs of
-    several files have ids of their own: a test pair that was learned from is a leak, and no repeat.
+    is set aside; where ``repeats`` are meant to be, it has a number behind it. Where the data is split already, pairs
+    of several files have ids of their own: a test pair that was learned from is a leak, and no repeat.
 
     The target is the text that is translated into; None where it cannot be read: ``measure`` then says why.
     """
@@ -116,7 +116,7 @@ def _accept(side: str, text: str, language: str, data: PairData) -> None:
         raise BadExample("wrong_script", f"{side} is not written in {script.title()}: {text[:40]!r}")
 
 
-def _share(text: str, kind: Any) -> float:
+def _share(text: str, kind: Callable[[str], bool]) -> float:
     return round(sum(map(kind, text)) / len(text), 6)
 
 

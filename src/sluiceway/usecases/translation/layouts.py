@@ -118,9 +118,7 @@ def _partners(files: Sequence[Path], ends: tuple[str, str], data: PairData) -> I
             yield path, partner
 
 
-def _aligned(
-    raw: Path, one: Path, other: Path, ends: tuple[str, str], split: SplitName | None
-) -> Iterator[Place]:
+def _aligned(raw: Path, one: Path, other: Path, ends: tuple[str, str], split: SplitName | None) -> Iterator[Place]:
     lines = [list(_lines(path.read_bytes())) for path in (one, other)]
     if len(lines[0]) != len(lines[1]):
         raise UnknownLayout(
@@ -243,7 +241,7 @@ def _fields(path: Path, keys: dict[str, str], data: PairData) -> _Fields:
         UnknownLayout: one is missing.
     """
     plain = {name.lower(): key for name, key in reversed(keys.items())}
-    wanted = [
+    wanted: list[tuple[str, str | None, tuple[str, ...]]] = [
         ("source_column", data.source_column, (data.source, "source")),
         ("target_column", data.target_column, (data.target, "target")),
     ]

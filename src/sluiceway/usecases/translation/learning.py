@@ -1,7 +1,7 @@
 """Shards to a model: the network and its losses.
 
-Shapes: B pairs, S source tokens, T target tokens, V vocabulary, K entries of the lexicon per token, n target tokens that
-count.
+Shapes: B pairs, S source tokens, T target tokens, V vocabulary, K entries of the lexicon per token,
+n target tokens that count.
 """
 
 from typing import TYPE_CHECKING
@@ -68,7 +68,8 @@ def costs(model: "nn.Module", batch: Batch, smoothing: float = 0.0) -> tuple["Te
     source, target = batch["source"].long(), batch["target"].long()  # [B, S], [B, T + 1]
     lengths = (source != PADDING).sum(1) + (target != PADDING).sum(1)
     order = lengths.argsort(stable=True)
-    parts = [_costs(model, source[rows], target[rows], smoothing) for rows in order.split(_TOGETHER)]
+    chunks = [order[start : start + _TOGETHER] for start in range(0, len(order), _TOGETHER)]
+    parts = [_costs(model, source[rows], target[rows], smoothing) for rows in chunks]
     back = order.argsort()
     smoothed, bits, tokens = (torch.cat(part)[back] for part in zip(*parts, strict=True))
     return smoothed, bits, tokens

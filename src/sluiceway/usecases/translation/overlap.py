@@ -54,7 +54,7 @@ def _grams(kind: str) -> Callable[[str], list[Counter[Any]]]:
 
     if kind == "chrf":
         return lambda text: list(extract_all_char_ngrams(text.rstrip(), _LETTERS, include_whitespace=False))
-    tokenize = Tokenizer13a()
+    tokenize: Callable[[str], str] = Tokenizer13a()  # type: ignore[no-untyped-call]
     return lambda text: [
         Counter(extract_word_ngrams(tokenize(text.rstrip()).split(), size)) for size in range(1, _WORDS + 1)
     ]
@@ -89,7 +89,7 @@ def _f_score(precision: Any, recall: Any) -> Any:
 
 def bleu(outcomes: Outcomes) -> float:
     """Word n-gram precision of all sentences together, with a penalty where they are too short, 0 to 100."""
-    from sacrebleu.metrics import BLEU
+    from sacrebleu.metrics.bleu import BLEU
 
     said, wanted, both = _sums(outcomes, "bleu", _WORDS)
     return float(
@@ -113,7 +113,8 @@ def _sums(outcomes: Outcomes, kind: str, longest: int) -> list[npt.NDArray[np.fl
 
 def signature(kind: str) -> str:
     """Return how sacrebleu writes down how a figure was made: who has another one compares another thing."""
-    from sacrebleu.metrics import BLEU, CHRF
+    from sacrebleu.metrics.bleu import BLEU
+    from sacrebleu.metrics.chrf import CHRF
 
     metric: Any = {"bleu": BLEU, "chrf": CHRF}[kind]()
     metric.corpus_score([""], [[""]])  # only then is the number of references known

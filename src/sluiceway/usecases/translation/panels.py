@@ -5,6 +5,7 @@ Shapes: N test pairs, S source tokens, T target tokens.
 
 import html
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -57,14 +58,12 @@ def _entry(evidence: Evidence, place: int, score: float | None = None) -> str:
     lines = [
         ("source", outcomes["source"][place]),
         ("reference", outcomes["reference"][place]),
-        ("network" if score is None else f"network, chrF {score:.0f}", f"<b>{html.escape(outcomes['translation'][place])}</b>"),
+        ("network" if score is None else f"network, chrF {score:.0f}", outcomes["translation"][place]),
     ]
     other = evidence.baselines.get(_BASELINE)
     if other is not None and np.array_equal(other["row"], outcomes["row"]):
         lines.append((_BASELINE, other["translation"][place]))
-    rows = "".join(
-        f"<tr><th>{name}</th><td>{text if text.startswith('<b>') else html.escape(text)}</td></tr>" for name, text in lines
-    )
+    rows = "".join(f"<tr><th>{name}</th><td>{html.escape(text)}</td></tr>" for name, text in lines)
     return f"<table>{rows}</table>"
 
 
@@ -73,14 +72,15 @@ def _lengths(evidence: Evidence) -> Panel:
     words = np.array([len(text.split()) for text in outcomes["source"].tolist()])
     edges = np.unique(np.quantile(words, np.linspace(0, 1, _PARTS + 1)).astype(int))
     lines = []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges.tolist()):
         part = (words >= low) & ((words < high) | (high == edges[-1]))
         if not part.any():
             continue
         ours, theirs = (_of(each, part) for each in (outcomes, evidence.baselines.get(_BASELINE)))
         last = high if high == edges[-1] else high - 1
         bar = f'<span style="display:inline-block;height:.7em;background:#1f62a8;width:{(ours or 0):.0f}px"></span>'
-        cells = (f"{low} to {last}", f"{int(part.sum()):,}", f"{ours:.1f} {bar}", "" if theirs is None else f"{theirs:.1f}")
+        other = "" if theirs is None else f"{theirs:.1f}"
+        cells = (f"{low} to {last}", f"{int(part.sum()):,}", f"{ours:.1f} {bar}", other)
         lines.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     head = f"<tr><th>words of the source</th><th>pairs</th><th>chrF</th><th>{_BASELINE}</th></tr>"
     return Panel("By length", "chrF of short and of long sentences.", f"<table>{head}{''.join(lines)}</table>")
@@ -135,9 +135,8 @@ def looked_at(
 
 def _grid(chances: npt.NDArray[np.float32], across: Sequence[str], down: Sequence[str]) -> str:
     def cells(values: Iterable[float]) -> str:
-        return "".join(
-            f'<td style="background:rgba(31,98,168,{value:.2f});width:1.4em" title="{value:.0%}"></td>' for value in values
-        )
+        style = "width:1.4em;background:rgba(31,98,168,{0:.2f})"
+        return "".join(f'<td style="{style.format(value)}" title="{value:.0%}"></td>' for value in values)
 
     turned = "writing-mode:vertical-rl;text-align:left;font-weight:normal"
     head = "".join(f'<th style="{turned}">{html.escape(name.strip())}</th>' for name in across)

@@ -24,7 +24,7 @@ class PairData(DataParams):
     """Characters of a side above which a pair is set aside."""
     most_unequal: float = Field(2.5, gt=1)
     """Length of the longer side, in characters and relative to the other, above which a pair is set aside: one of them
-    lacks something. 20 characters are added to both, so that short ones may differ more."""
+    lacks something. 5 characters are added to both, so that short ones may differ more."""
     repeats: bool = False
     """Whether a pair may stand more than once; if not, the first one counts and the others are set aside."""
 

@@ -33,8 +33,8 @@ def predict(model: "nn.Module", batch: Batch, encoding: Encoding) -> Outcomes:
         for side in ("source", "target")
     )
     _, bits, _ = costs(model, batch)
-    texts = ([text.strip() for text in side] for side in (source, wanted, said))
-    return outcomes_of(*texts, bits.double().numpy(), batch["bytes"].numpy())
+    source, wanted, said = ([text.strip() for text in side] for side in (source, wanted, said))
+    return outcomes_of(source, wanted, said, bits.double().numpy(), batch["bytes"].numpy())
 
 
 def outcomes_of(

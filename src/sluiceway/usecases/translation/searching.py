@@ -54,7 +54,8 @@ def translate(
     order = lengths.argsort(stable=True)
     found: list[Found] = []
     most = len(model.cos) - 1
-    for rows in order.split(_TOGETHER):
+    for start in range(0, len(order), _TOGETHER):
+        rows = order[start : start + _TOGETHER]
         width = int(lengths[rows].max())
         limit = min(most, longest if longest is not None else width + width // 2 + 10)
         found += _search(model, source[rows, :width], beam, length_penalty, limit)
@@ -77,7 +78,8 @@ def _search(model: "Seq2Seq", source: "Tensor", beam: int, strength: float, long
         scores = total[:, None] + chances
         rows, tokens, total, owner = _best(scores, owner, beam)
         ended = tokens == END
-        for row, sentence, score in zip(rows[ended].tolist(), owner[ended].tolist(), total[ended].tolist(), strict=True):
+        done = (each[ended].tolist() for each in (rows, owner, total))
+        for row, sentence, score in zip(*done, strict=True):
             said = tuple(written[row, 1:].tolist())
             finished[sentence].append(Found(said, score / penalty(length, strength)))
         going = ~ended & ~_hopeless(finished, owner, total, penalty(longest, strength), beam)
@@ -138,9 +140,7 @@ def _place(sentence: "Tensor") -> "Tensor":
     return torch.arange(len(sentence)) - torch.searchsorted(sentence, sentence)
 
 
-def _hopeless(
-    finished: list[list[Found]], owner: "Tensor", total: "Tensor", most: float, beam: int
-) -> "Tensor":
+def _hopeless(finished: list[list[Found]], owner: "Tensor", total: "Tensor", most: float, beam: int) -> "Tensor":
     """Return which beginnings come too late, as W translations are finished, or can no longer come to be the best."""
     import torch
 

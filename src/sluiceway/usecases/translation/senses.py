@@ -34,8 +34,8 @@ def features(payload: bytes, data: PairData) -> npt.NDArray[np.float32]:
 def parts(payload: bytes, data: PairData) -> npt.NDArray[np.uint64]:
     """Hashes of the words in threes of both sides: copies of one side alone are no copies."""
     pair = pair_of(payload)
-    hashes = [zlib.crc32(f"{side} {three}".encode()) for side in ("source", "target") for three in
-              shingles(getattr(pair, side))]
+    sides = {"source": pair.source, "target": pair.target}
+    hashes = [zlib.crc32(f"{side} {three}".encode()) for side, text in sides.items() for three in shingles(text)]
     return np.unique(np.array(hashes, np.uint64))
 
 
@@ -45,8 +45,9 @@ def surprise(known: Sequence[bytes], asked: Sequence[bytes]) -> npt.NDArray[np.f
     Below 0 the source helps. From 0 on it does not: the sides do not belong together.
     """
     pairs = [pair_of(each) for each in known[:: -(-len(known) // _KNOWN)]]
-    sides = ([pair.source for pair in pairs], [pair.target for pair in pairs])
-    learned = WordTranslation(*([words_of(text.lower()) for text in side] for side in sides))
+    learned = WordTranslation(
+        [words_of(pair.source.lower()) for pair in pairs], [words_of(pair.target.lower()) for pair in pairs]
+    )
     found = []
     for payload in asked:
         pair = pair_of(payload)
