@@ -30,7 +30,7 @@ from sluiceway.usecases.translation.scoring import METRICS, bits_per_byte, predi
 from sluiceway.usecases.translation.searching import penalty, translate
 
 DATA = PairData()
-RUSSIAN = "Гора очень высокая."  # noqa: RUF001  Cyrillic it is
+RUSSIAN = "Гора очень высокая."
 NOUNS = {"house": "casa", "king": "rey", "river": "río", "night": "noche", "mountain": "montaña", "word": "palabra"}
 VERBS = {"sees": "ve", "keeps": "guarda", "leaves": "deja", "loves": "ama"}
 

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from sluiceway.data.texts import shingles, visible
 from sluiceway.usecases.text_generation.ngram import ByteNGram
 from sluiceway.usecases.text_generation.params import TextData
 
 FEATURES = 256
 _FIRST, _LAST = 31, 127
 """Bytes below, and above, are counted as these: what is not printable, and what is not ASCII."""
-_SHINGLE = 3
 _SHOWN = 280
 _ORDER = 5
 
@@ -37,12 +37,6 @@ def parts(payload: bytes, data: TextData) -> npt.NDArray[np.uint64]:
     return np.unique(np.array(hashes, np.uint64))
 
 
-def shingles(text: str) -> set[str]:
-    """Return the text's words in threes, case and punctuation left out."""
-    words = "".join(c if c.isalnum() else " " for c in text.lower()).split()
-    return {" ".join(words[at : at + _SHINGLE]) for at in range(max(1, len(words) - _SHINGLE + 1))}
-
-
 def surprise(known: Sequence[bytes], asked: Sequence[bytes]) -> npt.NDArray[np.float64]:
     """Bits per byte [asked] of each text under a 5-gram model of the known ones."""
     lengths = np.array([max(1, len(text)) for text in asked])
@@ -54,11 +48,3 @@ def thumbnail(payload: bytes, data: TextData) -> str:
     text = visible(payload.decode("utf-8", "replace"))
     shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]} ..."
     return f"<blockquote>{html.escape(shown)}</blockquote>"
-
-
-def visible(text: str) -> str:
-    """Write out what a page would not show, such as a zero byte."""
-    return "".join(
-        character if character.isprintable() or character.isspace() else character.encode("unicode_escape").decode()
-        for character in text
-    )

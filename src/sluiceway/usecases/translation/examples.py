@@ -8,7 +8,7 @@ from typing import Any
 
 from sluiceway.data.sources import Shelf, checksum
 from sluiceway.data.table import BadExample, Example, Measures
-from sluiceway.usecases.text_generation.examples import mojibake
+from sluiceway.data.texts import mojibake
 from sluiceway.usecases.translation.layouts import pair_of, places_below
 from sluiceway.usecases.translation.params import PairData
 

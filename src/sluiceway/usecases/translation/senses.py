@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sluiceway.data.sources import BETWEEN
-from sluiceway.usecases.text_generation.senses import shingles, visible
+from sluiceway.data.texts import shingles, visible
 from sluiceway.usecases.translation.alignment import WordTranslation, words_of
 from sluiceway.usecases.translation.layouts import pair_of
 from sluiceway.usecases.translation.params import PairData
