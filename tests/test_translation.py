@@ -517,3 +517,22 @@ def test_parts_are_of_both_sides():
 def test_impossible_widths_are_told():
     with pytest.raises(ValueError, match="use 128"):
         TransformerParams(channels=127)
+
+
+def test_a_network_learns_a_language_in_which_words_have_one_translation():
+    pairs = loaded_of(sentences(300, seed=1))
+    encoding = fit(pairs[:280], PairEncoding(vocabulary=400, longest=40, entries=4))
+    items = [list(encode(part, encoding, "train")) for part in (pairs[:280], pairs[280:])]
+    torch.manual_seed(0)
+    settings_of = TransformerParams(channels=32, encoder_layers=1, decoder_layers=1, heads=2, dropout=0.0, beam=2)
+    model = build(settings_of, encoding)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+    for step in range(50):
+        batch = batch_of([items[0][(step * 16 + at) % 280] for at in range(16)])
+        losses(model, batch, TranslationObjective())["loss"].mean().backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+    with torch.inference_mode():
+        outcomes = predict(model.eval(), batch_of(items[1]), encoding)
+    assert chrf(outcomes) > 90

@@ -16,7 +16,7 @@ _MARK = 10
 """Hexadecimal digits of a content's checksum in an id."""
 _SLACK = 5
 """Characters that are added to both sides before their lengths are compared."""
-_SAME = 3
+_SAME = 4
 """Words from which on a side that equals the other was not translated: names and numbers may stay as they are."""
 _SCRIPTS = {
     "CYRILLIC": "ru uk bg sr mk be kk",
