@@ -30,8 +30,8 @@ _LEAST = 1e-4
 class Memory:
     """What the decoder knows while it writes: of the source, and of what it has written."""
 
-    states: Tensor
-    """Of the source: [B, S, C]."""
+    looked: Tensor | None
+    """By what the lexicon finds source tokens: [B, S, C]; None where there is none."""
     mask: Tensor
     """Which source tokens there are: [B, S]."""
     source: Tensor
@@ -44,7 +44,7 @@ class Memory:
     def take(self, rows: Tensor) -> "Memory":
         """Return the memory of some sentences, in this order; one may be taken more than once."""
         return Memory(
-            self.states[rows],
+            None if self.looked is None else self.looked[rows],
             self.mask[rows],
             self.source[rows],
             [(key[rows], value[rows]) for key, value in self.crossed],
@@ -172,6 +172,11 @@ class Lexicon(nn.Module):
         for name, table in {"becomes": becomes, "chances": chances, "cos": cos, "sin": sin}.items():
             self.register_buffer(name, table, persistent=False)
 
+    def keys_of(self, states: Tensor) -> Tensor:
+        """Return by what source tokens are found: [B, S, C]."""
+        length = states.shape[1]
+        return _turned(self.norm(self.key(states)), self.cos[:length], self.sin[:length])
+
     def look(self, hidden: Tensor, memory: "Memory", first: int) -> Tensor:
         """Return which source token each next token comes from: chances [B, T, S].
 
@@ -180,10 +185,10 @@ class Lexicon(nn.Module):
             memory: of the same sentences.
             first: position of the first token.
         """
-        source, span = memory.states.shape[1], slice(first, first + hidden.shape[1])
-        key = _turned(self.norm(self.key(memory.states)), self.cos[:source], self.sin[:source])
+        assert memory.looked is not None  # noqa: S101
+        span = slice(first, first + hidden.shape[1])
         query = _turned(self.norm(self.query(hidden)), self.cos[span], self.sin[span])
-        cosine = query @ key.transpose(1, 2) / key.shape[-1]
+        cosine = query @ memory.looked.transpose(1, 2) / query.shape[-1]
         scores: Tensor = self.sharpness * cosine
         chances: Tensor = scores.masked_fill(~memory.mask[:, None], -torch.inf).softmax(-1)
         return chances
@@ -269,7 +274,8 @@ class Seq2Seq(nn.Module):
         states = self.norm(hidden)
         crossings = [layer.crossing for layer in self.decoder if isinstance(layer, DecoderLayer)]
         crossed = [crossing.keys_of(states, cos, sin) for crossing in crossings]
-        return Memory(states, mask, source, crossed, [None] * len(crossed))
+        looked = None if self.lexicon is None else self.lexicon.keys_of(states)
+        return Memory(looked, mask, source, crossed, [None] * len(crossed))
 
     def write(self, tokens: Tensor, memory: Memory) -> Tensor:
         """Return the hidden state [B, T, C] after each token, behind those that the memory has; it then has them too.
