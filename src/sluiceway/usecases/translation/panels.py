@@ -47,7 +47,7 @@ def _extremes(evidence: Evidence) -> Panel:
     shown = [*order[:_EXTREMES].tolist(), *order[-_EXTREMES:].tolist()]
     caption = (
         f"The {_EXTREMES} best and the {_EXTREMES} worst by chrF, of references of {_LEAST_WORDS} words or more. Among "
-        "the worst are often pairs that do not belong together: see `label_errors` in the data report."
+        "the worst are often pairs that do not belong together: see the label errors in the data report."
     )
     entries = "".join(_entry(evidence, place, scores[place]) for place in shown)
     return Panel("Best and worst", caption, entries)
@@ -63,8 +63,10 @@ def _entry(evidence: Evidence, place: int, score: float | None = None) -> str:
     other = evidence.baselines.get(_BASELINE)
     if other is not None and np.array_equal(other["row"], outcomes["row"]):
         lines.append((_BASELINE, other["translation"][place]))
-    rows = "".join(f"<tr><th>{name}</th><td>{html.escape(text)}</td></tr>" for name, text in lines)
-    return f"<table>{rows}</table>"
+    cells = [(name, html.escape(text)) for name, text in lines]
+    cells[2] = (cells[2][0], f"<b>{cells[2][1]}</b>")
+    rows = "".join(f'<tr><th style="width:9em">{name}</th><td>{text}</td></tr>' for name, text in cells)
+    return f'<table style="margin-bottom:1.6em">{rows}</table>'
 
 
 def _lengths(evidence: Evidence) -> Panel:
