@@ -20,7 +20,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """Answers in the order of the example table. Of the three figures a use case's learner gives one."""
+    """Answers in the order of the example table. Of the four figures a use case's learner gives one."""
 
     rows: npt.NDArray[np.int64]
     """Rows in ``examples.parquet``: [M], ascending."""
@@ -30,6 +30,8 @@ class Answers:
     """[M, K]: of each class; ``target`` is a class, or labels, each of which may be there or not."""
     predictions: Floats | None = None
     """[M]: ``target`` is a number."""
+    nearest: npt.NDArray[np.int64] | None = None
+    """[M]: row of the example, of those it may learn from, whose features are most alike; ``target`` is a text."""
     surprise: Floats | None = None
     """[M]: how badly a simple model of the other contents fits this one. Where the target is a text: by how much its
     content misleads whoever foretells it, below 0 where it helps."""
@@ -57,6 +59,7 @@ class Answers:
             classes=classes,
             probabilities=probabilities,
             predictions=table["prediction"].to_numpy() if "prediction" in names else None,
+            nearest=table["nearest"].to_numpy() if "nearest" in names else None,
             surprise=table["surprise"].to_numpy() if "surprise" in names else None,
         )
 
@@ -67,6 +70,8 @@ class Answers:
             columns |= {f"p:{name}": pa.array(self.probabilities[:, k]) for k, name in enumerate(self.classes)}
         if self.predictions is not None:
             columns["prediction"] = pa.array(self.predictions)
+        if self.nearest is not None:
+            columns["nearest"] = pa.array(self.nearest, pa.int64())
         if self.surprise is not None:
             columns["surprise"] = pa.array(self.surprise)
         path.parent.mkdir(parents=True, exist_ok=True)

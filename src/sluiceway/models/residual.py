@@ -16,13 +16,13 @@ from torch.nn import functional as F  # noqa: N812 - the field's name for it
 class Block(nn.Module):
     """Two 3x3 convolutions beside a shortcut: [B, inputs, H, W] -> [B, outputs, H / stride, W / stride]."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int, groups: int) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: tuple[int, int], groups: int) -> None:
         super().__init__()
         self.norm1 = nn.GroupNorm(min(groups, inputs), inputs)
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
         self.norm2 = nn.GroupNorm(min(groups, outputs), outputs)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
-        self.project = None if stride == 1 and inputs == outputs else nn.Conv2d(inputs, outputs, 1, bias=False)
+        self.project = None if stride == (1, 1) and inputs == outputs else nn.Conv2d(inputs, outputs, 1, bias=False)
         self.stride = stride
 
     def forward(self, images: Tensor) -> Tensor:
@@ -30,25 +30,27 @@ class Block(nn.Module):
         active = F.relu(self.norm1(images))
         skip = images
         if self.project is not None:
-            pooled = F.avg_pool2d(active, self.stride, ceil_mode=True) if self.stride > 1 else active
+            pooled = F.avg_pool2d(active, self.stride, ceil_mode=True) if self.stride != (1, 1) else active
             skip = self.project(pooled)
         learned: Tensor = self.conv2(F.relu(self.norm2(self.conv1(active))))
         return skip + learned
 
 
-def stages(inputs: int, widths: Sequence[int], depths: Sequence[int], groups: int) -> nn.Sequential:
-    """Put blocks after each other; every stage but the first halves H and W.
+def stages(inputs: int, widths: Sequence[int], depths: Sequence[int], groups: int, *, across: int = 2) -> nn.Sequential:
+    """Put blocks after each other; every stage but the first halves H, and divides W by ``across``.
 
     Args:
         inputs: channels that come in.
         widths: channels of each stage.
         depths: blocks of each stage.
         groups: of the group norms.
+        across: stride along W.
     """
     blocks: list[nn.Module] = []
     for stage, (width, depth) in enumerate(zip(widths, depths, strict=True)):
         for position in range(depth):
-            blocks.append(Block(inputs, width, stride=2 if stage and not position else 1, groups=groups))
+            stride = (2, across) if stage and not position else (1, 1)
+            blocks.append(Block(inputs, width, stride=stride, groups=groups))
             inputs = width
     return nn.Sequential(*blocks)
 

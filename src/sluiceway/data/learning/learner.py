@@ -154,7 +154,30 @@ def _regress(
     return Answers(rows, predictions=predictions)
 
 
-_LEARNERS = {"class": _classify, "classes": _label, "number": _regress}
+def _remember(
+    rows: Rows, features: Vector, targets: Sequence[str | None], jobs: Sequence[Job], make: EstimatorFactory | None
+) -> Answers | None:
+    """Find the example with a text that is most alike: what is said of the one may be said of the other."""
+    from sklearn.neighbors import NearestNeighbors
+    from sklearn.preprocessing import StandardScaler
+
+    told = np.array([target is not None for target in targets])
+    if not told.any():
+        return None
+    nearest = np.full(len(features), -1, np.int64)
+    for job in jobs:
+        known = job.known[told[job.known]]
+        if not len(known) or not len(job.asked):
+            continue
+        scale = StandardScaler().fit(features[known])
+        search = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(scale.transform(features[known]))
+        for block in _blocks(len(job.asked)):
+            found = search.kneighbors(scale.transform(features[job.asked[block]]), return_distance=False)
+            nearest[job.asked[block]] = rows[known[found[:, 0]]]
+    return Answers(rows, nearest=nearest)
+
+
+_LEARNERS = {"class": _classify, "classes": _label, "number": _regress, "text": _remember}
 
 
 def _regressor(features: Vector, values: Floats, known: Rows, make: EstimatorFactory | None) -> Any:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sluiceway.data.samples import digits, english_spanish, movielens, tones, track, verses
+from sluiceway.data.samples import digits, english_spanish, fillets, movielens, tones, track, verses
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,10 @@ SAMPLES = {
         "the Bible in English (King James, 1769) and Spanish (Reina-Valera, 1909), 31,000 verses; public domain, the "
         "English one under letters patent in the United Kingdom; needs apt-get",
         english_spanish.lay_out,
+    ),
+    "fillets": Sample(
+        "1,528 Dutch dialogues of a game by two voices, with their texts, 90 minutes; GPL-2 or later; needs apt-get",
+        fillets.lay_out,
     ),
     "movielens": Sample(
         "MovieLens 100K, 100,000 ratings of 1,682 films by 943 people; GroupLens' terms: for research, not to be "

@@ -1,11 +1,14 @@
 """Sounds: a folder per class or a list of targets, a residual network or a Conformer, a random forest beside them."""
 
-from sluiceway.usecases.speech import examples, layouts, learning, params, senses
+from dataclasses import replace
+
+from sluiceway.usecases.speech import examples, layouts, learning, params, senses, transcribed
 from sluiceway.usecases.targets.base import Modality
 from sluiceway.usecases.targets.classes import CLASS
 from sluiceway.usecases.targets.compose import family
 from sluiceway.usecases.targets.labels import CLASSES
 from sluiceway.usecases.targets.numbers import NUMBER
+from sluiceway.usecases.targets.transcripts import TEXT
 
 SPEECH = Modality(
     name="speech",
@@ -47,7 +50,23 @@ SPEECH = Modality(
     packages=("soundfile",),
 )
 
+TRANSCRIBED = replace(
+    SPEECH,
+    data=params.TranscribedData,
+    read=transcribed.read,
+    encode_params=params.TranscribedEncoding,
+    fit=examples.fit_transcribed,
+    arrays=examples.transcribed_arrays,
+    inputs=("levels", "frames"),
+    models=(params.ConformerParams, params.ConvParams),
+    build=learning.build_by_moment,
+    augmentation=params.TranscribedAugmentation,
+    draws=learning.TRANSCRIBED_DRAWS,
+    augment=learning.augment_transcribed,
+    classical={"text": "text of the most alike sound"},
+)
+
 FAMILY = family(
     "a residual network or a Conformer on spectrograms, beside pitch and spectra in a random forest",
-    [(SPEECH, CLASS), (SPEECH, CLASSES), (SPEECH, NUMBER)],
+    [(SPEECH, CLASS), (SPEECH, CLASSES), (SPEECH, NUMBER), (TRANSCRIBED, TEXT)],
 )

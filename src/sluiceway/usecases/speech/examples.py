@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from sluiceway.data.shards import Arrays
 from sluiceway.data.table import BadExample, Measures
+from sluiceway.errors import DataError
 from sluiceway.usecases.base import Encoding, Loaded
 from sluiceway.usecases.speech.params import SpeechData, SpeechEncoding
 from sluiceway.usecases.speech.sound import DEPTH, Floats, MelScale, open_sound, spectrogram
@@ -106,19 +107,26 @@ def expectations() -> list[dict[str, Any]]:
 def fit(training: Iterable[Loaded], params: SpeechEncoding) -> Encoding:
     """Find the mean and deviation of each band's level over the training sounds."""
     encoding: Encoding = {**params.model_dump(), "frames": params.frames}
-    total = np.zeros((2, params.bands))
+    return {**encoding, **_statistics((levels_of(each.payload, encoding) for each in training), params.bands)}
+
+
+def fit_transcribed(training: Iterable[Loaded], params: SpeechEncoding) -> Encoding:
+    """Find the same, of what is heard and not of the padding."""
+    encoding: Encoding = {**params.model_dump(), "frames": params.frames}
+    sounds = (transcribed_arrays(each.payload, encoding) for each in training)
+    return {**encoding, **_statistics((each["levels"][:, : int(each["frames"])] for each in sounds), params.bands)}
+
+
+def _statistics(sounds: Iterable[npt.NDArray[np.uint8]], bands: int) -> Encoding:
+    total = np.zeros((2, bands))
     count = 0
-    for loaded in training:
-        levels = levels_of(loaded.payload, encoding) / TOP  # [M, T]
+    for sound in sounds:
+        levels = sound / TOP  # [M, T]
         total += levels.sum(1), (levels**2).sum(1)
         count += levels.shape[1]
     mean = total[0] / max(1, count)
     std = np.sqrt(np.maximum(total[1] / max(1, count) - mean**2, 1e-4))
-    return {
-        **encoding,
-        "mean": [round(float(value), 6) for value in mean],
-        "std": [round(float(value), 6) for value in std],
-    }
+    return {"mean": [round(float(value), 6) for value in mean], "std": [round(float(value), 6) for value in std]}
 
 
 def arrays(payload: bytes, encoding: Encoding) -> Arrays:
@@ -126,10 +134,33 @@ def arrays(payload: bytes, encoding: Encoding) -> Arrays:
     return {"levels": levels_of(payload, encoding)}
 
 
+def transcribed_arrays(payload: bytes, encoding: Encoding) -> Arrays:
+    """Give a sound's spectrogram from its beginning on as uint8 [M, T], silence behind it, and how many are heard.
+
+    Raises:
+        DataError: it is longer than T.
+    """
+    scale = _scale(encoding)
+    decibels = spectrogram(open_sound(payload).mono(scale.rate), scale)
+    heard, frames = decibels.shape[1], int(encoding["frames"])
+    if heard > frames:
+        raise DataError(
+            f"a sound of {heard * scale.hop:.2f} seconds does not fit into {frames * scale.hop:.2f}",
+            hint="give a larger encode.seconds, or send long sounds into quarantine by data.longest",
+        )
+    levels = np.zeros((scale.bands, frames), np.uint8)
+    levels[:, :heard] = np.rint(decibels * (TOP / DEPTH))
+    return {"levels": levels, "frames": np.asarray(heard, np.int32)}
+
+
 def levels_of(payload: bytes, encoding: Encoding) -> npt.NDArray[np.uint8]:
     """Decode a sound to its spectrogram, 0 silent and 255 its loudest point: uint8 [M, T]."""
-    scale = MelScale(
-        encoding["rate"], encoding["bands"], encoding["low"], encoding["high"], encoding["window"], encoding["hop"]
-    )
+    scale = _scale(encoding)
     decibels = spectrogram(open_sound(payload).mono(scale.rate), scale, encoding["frames"])
     return np.asarray(np.rint(decibels * (TOP / DEPTH)), np.uint8)
+
+
+def _scale(encoding: Encoding) -> MelScale:
+    return MelScale(
+        encoding["rate"], encoding["bands"], encoding["low"], encoding["high"], encoding["window"], encoding["hop"]
+    )

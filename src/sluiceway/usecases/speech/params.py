@@ -12,6 +12,23 @@ class SpeechData(ListedData):
     """Sound files in a folder per class, or listed with their targets in ``metadata.csv``."""
 
 
+class TranscribedData(SpeechData):
+    """Sound files with what is said in them: listed in ``metadata.csv``, or as LibriSpeech or Common Voice lie."""
+
+    case: Literal["lower", "keep"] = "lower"
+    """Whether capitals become small letters: who hears no difference learns none."""
+    marks: str = "'"
+    """Marks that are kept beside letters, digits and single spaces; any other becomes a space."""
+    script: str | None = None
+    """Script that every letter must be of, as Unicode names it: LATIN, CYRILLIC, GREEK, ARABIC, HIRAGANA ..."""
+    longest: float = Field(15.0, gt=0)
+    """Longest sound, in seconds: a longer one is set aside, as it cannot be cut without its text."""
+    fastest: float = Field(25.0, gt=0)
+    """Most characters per second, a repeated one counted twice: more are another sound's text, or one cut off."""
+    slowest: float = Field(0.5, ge=0)
+    """Fewest characters per second: fewer are a text cut off, or a sound that goes on after it."""
+
+
 class SpeechEncoding(Section):
     """Spectrograms of one size on the mel scale, in decibels, as bytes."""
 
@@ -45,6 +62,24 @@ class SpeechEncoding(Section):
     def frames(self) -> int:
         """Frames of a spectrogram."""
         return max(1, round(self.seconds / self.hop))
+
+
+class TranscribedEncoding(SpeechEncoding):
+    """Spectrograms on the mel scale, in decibels, as bytes, padded behind; and the characters said."""
+
+    seconds: float = Field(15.0, gt=0)
+    """Length that sounds are padded to: at least ``data.longest``."""
+    window: float = Field(0.032, gt=0)
+    """Seconds behind each frame."""
+    hop: float = Field(0.016, gt=0)
+    """Seconds between two frames. The network answers every second frame, and each answer is one character at most: so
+    two hops are at most the time of a character."""
+    beam: int = Field(8, ge=1)
+    """Beginnings of a text that are followed at a time when it is read out of the answers; 1: the likeliest answers."""
+    order: int = Field(4, ge=0, le=8)
+    """Characters of the n-grams, learned from the training texts, that help to read; 0: none."""
+    language: float = Field(0.5, ge=0)
+    """Weight of what the n-grams say."""
 
 
 class ConvParams(ModelParams):
@@ -98,11 +133,7 @@ class ConformerParams(ModelParams):
         return self
 
 
-class SpeechAugmentation(Section):
-    """Random changes of the training spectrograms (Park et al., SpecAugment, 2019)."""
-
-    shift: float = Field(0.1, ge=0, le=1)
-    """Largest shift in time, as a share of the length."""
+class _Augmentation(Section):
     stretch: float = Field(0.1, ge=0)
     """Largest change of tempo, as a share; the pitch stays."""
     pitch: float = Field(1.0, ge=0)
@@ -115,3 +146,17 @@ class SpeechAugmentation(Section):
     """Longest stretch of time that is silenced, as a share of the length."""
     band_mask: float = Field(0.15, ge=0, le=1)
     """Widest range of bands that is silenced, as a share of all."""
+
+
+class SpeechAugmentation(_Augmentation):
+    """Random changes of the training spectrograms (Park et al., SpecAugment, 2019)."""
+
+    shift: float = Field(0.1, ge=0, le=1)
+    """Largest shift in time, as a share of the length."""
+
+
+class TranscribedAugmentation(_Augmentation):
+    """Random changes of the training spectrograms (Park et al., SpecAugment, 2019), from the beginning on."""
+
+    time_mask: float = Field(0.05, ge=0, le=1)
+    """Longest of two stretches of time that are silenced, as a share of the length."""

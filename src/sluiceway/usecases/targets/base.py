@@ -66,7 +66,6 @@ class Modality:
     packages: tuple[str, ...]
     """Python packages that reading a content takes."""
     pretraining: Callable[["nn.Module", Batch, int], dict[str, "Tensor"]] | None = None
-    agree: Callable[[Any], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,11 @@ class Target:
     """Rows of them: (outputs, the batch without targets, encoding, parameters of the request)."""
     params: Mapping[str, float | int | str] = field(default_factory=dict)
     """Parameters of a request with their defaults."""
-    tidy: Callable[[str], str] = str
-    """Bring a target that stands in the raw data into the form that the example table has."""
+    tidy: Callable[[str, Any], str] = lambda target, data: target
+    """Bring a target that stands in the raw data into the form that the example table has: (target, data section)."""
+    complete: Callable[[Encoding], Encoding] = dict
+    """Finish the encoding when both halves of it are there: contents' and targets'."""
     judge: Callable[[str | None, Measures, Any], None] | None = None
     """Raises ``BadExample``: see :class:`~sluiceway.usecases.base.UseCase`."""
+    agree: Callable[[Any], None] | None = None
+    """Raises ``ValueError``: see :class:`~sluiceway.usecases.base.UseCase`."""

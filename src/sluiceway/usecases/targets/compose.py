@@ -74,7 +74,7 @@ def compose(modality: Modality, target: Target) -> UseCase:
         fingerprint=modality.fingerprint,
         estimator=modality.estimators.get(target.kind),
         thumbnail=modality.thumbnail,
-        agree=modality.agree,
+        agree=target.agree,
     )
 
 
@@ -99,7 +99,7 @@ class _Pair:
         """List examples with tidy targets."""
         for example in self.modality.read(raw, data, self.target.kind):
             found = example.target
-            yield example if found is None else replace(example, target=self.target.tidy(found))
+            yield example if found is None else replace(example, target=self.target.tidy(found, data))
 
     def fit(self, training: Iterable[Loaded], params: Section) -> Encoding:
         """Learn of contents and of targets in one reading."""
@@ -111,7 +111,7 @@ class _Pair:
                 yield loaded
 
         contents = self.modality.fit(noted(), params)
-        return {**contents, **self.target.fit(targets)}
+        return self.target.complete({**contents, **self.target.fit(targets)})
 
     def encode(self, examples: Iterable[Loaded], encoding: Encoding, split: SplitName) -> Iterator[Item]:
         """Give the arrays of each content and of its target."""

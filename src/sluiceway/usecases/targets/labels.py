@@ -227,6 +227,6 @@ CLASSES = Target(
     columns={"labels": "string", "probabilities": "string"},
     answer=answer,
     params={"threshold": THRESHOLD},
-    tidy=lambda target: joined(parted(target)),
+    tidy=lambda target, data: joined(parted(target)),
     judge=judge,
 )

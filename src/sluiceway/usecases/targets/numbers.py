@@ -150,6 +150,6 @@ NUMBER = Target(
     show=show,
     columns={"number": "double"},
     answer=answer,
-    tidy=str.strip,
+    tidy=lambda target, data: target.strip(),
     judge=judge,
 )
