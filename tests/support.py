@@ -39,6 +39,26 @@ def image_bytes(pixels: npt.NDArray[np.uint8], kind: str = "PNG") -> bytes:
     return file.getvalue()
 
 
+def sung(path=(200.0, 200.0), seconds=0.3, rate=8000, seed=0, hiss=0.002):
+    """Sing a glide through the pitches of the path, in hertz, with ten harmonics and a little hiss: [N]."""
+    random = np.random.default_rng(seed)
+    count = round(seconds * rate)
+    heights = np.interp(np.linspace(0, 1, count), np.linspace(0, 1, len(path)), path)
+    phase = 2 * np.pi * np.cumsum(heights) / rate + random.uniform(0, 6)
+    harmonics = [np.sin(k * phase) / k * (k * heights < rate / 2) for k in range(1, 11)]
+    wave = np.sum(harmonics, axis=0) * np.hanning(count) ** 0.3
+    return (0.3 * wave / np.abs(wave).max() + hiss * random.normal(size=count)).astype(np.float32)
+
+
+def sound_bytes(wave, rate=8000, kind="WAV", subtype=None):
+    """Return the bytes of a sound file."""
+    import soundfile
+
+    file = io.BytesIO()
+    soundfile.write(file, wave, rate, format=kind, subtype=subtype)
+    return file.getvalue()
+
+
 def loaded(payloads: Iterable[bytes], target: str | None = None) -> list[Loaded]:
     """Return contents as accepted examples, numbered from 0."""
     return [

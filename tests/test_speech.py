@@ -2,12 +2,10 @@
 
 import csv
 import hashlib
-import io
 import subprocess
 
 import numpy as np
 import pytest
-import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -33,7 +31,7 @@ from sluiceway.usecases.speech.sound import (
     resampled,
     spectrogram,
 )
-from support import answers_of, loaded, reader_of
+from support import answers_of, loaded, reader_of, sound_bytes, sung
 
 USECASE = FAMILY.targets["class"]
 SpeechObjective = USECASE.objective
@@ -45,23 +43,6 @@ STILL = SpeechObjective(
 )
 SMALL = SpeechEncoding(rate=8000, seconds=0.4, bands=16, high=4000.0)
 RATE = 8000
-
-
-def sung(path=(200.0, 200.0), seconds=0.3, rate=RATE, seed=0, hiss=0.002):
-    """Sing a glide through the pitches of the path, in hertz, with ten harmonics and a little hiss: [N]."""
-    random = np.random.default_rng(seed)
-    count = round(seconds * rate)
-    heights = np.interp(np.linspace(0, 1, count), np.linspace(0, 1, len(path)), path)
-    phase = 2 * np.pi * np.cumsum(heights) / rate + random.uniform(0, 6)
-    harmonics = [np.sin(k * phase) / k * (k * heights < rate / 2) for k in range(1, 11)]
-    wave = np.sum(harmonics, axis=0) * np.hanning(count) ** 0.3
-    return (0.3 * wave / np.abs(wave).max() + hiss * random.normal(size=count)).astype(np.float32)
-
-
-def sound_bytes(wave, rate=RATE, kind="WAV", subtype=None):
-    file = io.BytesIO()
-    soundfile.write(file, wave, rate, format=kind, subtype=subtype)
-    return file.getvalue()
 
 
 GLIDES = {"fall": (260.0, 120.0), "level": (190.0, 190.0), "rise": (120.0, 260.0)}
