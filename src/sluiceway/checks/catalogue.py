@@ -21,6 +21,7 @@ from sluiceway.checks import (
     sides,
     strangers,
     table,
+    texts,
 )
 from sluiceway.checks.base import CheckFunction, Finding, Material
 from sluiceway.errors import ConfigError, nearest
@@ -31,6 +32,7 @@ CATALOGUE: Mapping[CheckFunction, tuple[str, ...]] = {
     table.splits_filled: ("splits_filled",),
     table.exact_copies: ("copies_across_splits", "copies_inside_splits", "copies_agree_on_class"),
     copies.near_copies: ("near_copies_across_splits", "near_copies_inside_splits"),
+    texts.texts_across_splits: ("texts_across_splits",),
     classes.classes_present: ("classes_in_every_split", "class_sizes", "class_balance"),
     classes.classes_alike_across_splits: ("classes_alike_across_splits",),
     sides.groups_apart: ("group_on_one_side", "group_share"),

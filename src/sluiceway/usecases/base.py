@@ -305,8 +305,6 @@ class Family:
     """Use cases that look at the same contents and differ in what is learned of them: ``target:`` chooses."""
 
     name: str
-    summary: str
-    """One line for ``sluiceway usecases``."""
     targets: Mapping[str, UseCase]
     """By kind of target; the first is the default."""
 

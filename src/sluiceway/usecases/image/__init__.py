@@ -27,6 +27,7 @@ IMAGE = Modality(
     fit=examples.fit,
     arrays=examples.arrays,
     inputs=("image",),
+    network="a residual network",
     models=(params.ResidualParams, historic.AlexNetParams, historic.DeepBeliefParams),
     build=learning.build,
     augmentation=params.ImageAugmentation,
@@ -42,6 +43,4 @@ IMAGE = Modality(
     packages=("pillow",),
 )
 
-FAMILY = family(
-    "a residual network beside HOG and a classical learner", [(IMAGE, CLASS), (IMAGE, CLASSES), (IMAGE, NUMBER)]
-)
+FAMILY = family((IMAGE, CLASS), (IMAGE, CLASSES), (IMAGE, NUMBER))

@@ -32,6 +32,7 @@ SPEECH = Modality(
     fit=examples.fit,
     arrays=examples.arrays,
     inputs=("levels",),
+    network="a residual network or a Conformer on spectrograms",
     models=(params.ConvParams, params.ConformerParams),
     build=learning.build,
     augmentation=params.SpeechAugmentation,
@@ -58,6 +59,7 @@ TRANSCRIBED = replace(
     fit=examples.fit_transcribed,
     arrays=examples.transcribed_arrays,
     inputs=("levels", "frames"),
+    network="a Conformer or a residual network on spectrograms, with CTC,",
     models=(params.ConformerParams, params.ConvParams),
     build=learning.build_by_moment,
     augmentation=params.TranscribedAugmentation,
@@ -66,7 +68,4 @@ TRANSCRIBED = replace(
     classical={"text": "text of the most alike sound"},
 )
 
-FAMILY = family(
-    "a residual network or a Conformer on spectrograms, beside pitch and spectra in a random forest",
-    [(SPEECH, CLASS), (SPEECH, CLASSES), (SPEECH, NUMBER), (TRANSCRIBED, TEXT)],
-)
+FAMILY = family((SPEECH, CLASS), (SPEECH, CLASSES), (SPEECH, NUMBER), (TRANSCRIBED, TEXT))

@@ -46,6 +46,8 @@ class Modality:
     inputs: tuple[str, ...]
     """The fields that the network takes, in their order."""
 
+    network: str
+    """What the networks are, for people."""
     models: tuple[type[ModelParams], ...]
     build: Callable[[Any, Encoding, int], "nn.Module"]
     """Make the untrained network: (model section, encoding, K)."""
@@ -74,7 +76,7 @@ class Target:
 
     kind: TargetKind
     what: str
-    """For ``sluiceway usecases``: ``one class``."""
+    """For ``sluiceway usecases``, with the noun of a content put in: ``one class per {}``."""
     objective: type[Section]
     """Options of the loss."""
     fit: Callable[[Sequence[str | None]], Encoding]

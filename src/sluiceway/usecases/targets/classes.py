@@ -105,7 +105,7 @@ def answer(logits: "Tensor", batch: Batch, encoding: Encoding, params: Mapping[s
 
 CLASS = Target(
     kind="class",
-    what="one class",
+    what="one class per {}",
     objective=ClassObjective,
     fit=fit,
     encode=encode,

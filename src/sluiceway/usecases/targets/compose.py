@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-def family(summary: str, pairs: Sequence[tuple[Modality, Target]]) -> Family:
+def family(*pairs: tuple[Modality, Target]) -> Family:
     """Join each modality with its target; the first is the default."""
-    return Family(pairs[0][0].name, summary, {target.kind: compose(modality, target) for modality, target in pairs})
+    return Family(pairs[0][0].name, {target.kind: compose(modality, target) for modality, target in pairs})
 
 
 def compose(modality: Modality, target: Target) -> UseCase:
@@ -40,7 +40,7 @@ def compose(modality: Modality, target: Target) -> UseCase:
     pair = _Pair(modality, target)
     return UseCase(
         name=modality.name,
-        summary=f"{target.what} per {modality.noun}",
+        summary=f"{target.what.format(modality.noun)}: {modality.network} beside {modality.classical[target.kind]}",
         target=target.kind,
         data=modality.data,
         read=pair.read,

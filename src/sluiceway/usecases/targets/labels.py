@@ -209,7 +209,7 @@ def _percent(name: str, title: str, compute: Callable[[Outcomes], float]) -> Met
 
 CLASSES = Target(
     kind="classes",
-    what="any number of labels",
+    what="any number of labels per {}",
     objective=LabelsObjective,
     fit=fit,
     encode=encode,

@@ -134,7 +134,7 @@ def answer(outputs: "Tensor", batch: Batch, encoding: Encoding, params: Mapping[
 
 NUMBER = Target(
     kind="number",
-    what="a number",
+    what="a number per {}",
     objective=NumberObjective,
     fit=fit,
     encode=encode,

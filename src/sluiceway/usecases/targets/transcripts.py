@@ -285,7 +285,7 @@ def answer(logits: "Tensor", batch: Batch, encoding: Encoding, params: Mapping[s
 
 TEXT = Target(
     kind="text",
-    what="what is said",
+    what="what is said in a {}",
     objective=TranscriptObjective,
     fit=fit,
     complete=complete,
