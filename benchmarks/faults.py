@@ -6,6 +6,7 @@ ought to know it. Rates are shares of the examples.
 
 import base64
 import codecs
+import contextlib
 import csv
 import io
 import shutil
@@ -1468,10 +1469,117 @@ TEXT_PAIR_FAULTS = (
 )
 
 
+# Sounds with texts: metadata.csv beside them.
+
+_LIST = "metadata.csv"
+
+
+def read_texts(raw: Path) -> list[list[str]]:
+    """Header and lines of the list."""
+    with (raw / _LIST).open(encoding="utf-8", newline="") as file:
+        return list(csv.reader(file))
+
+
+def write_texts(raw: Path, rows: Sequence[Sequence[str]]) -> None:
+    """Write the list."""
+    with (raw / _LIST).open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
+
+
+def of_texts(change: Callable[[str, np.random.Generator], str]) -> Inject:
+    """Change the texts of a random share of the sounds."""
+
+    def inject(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
+        header, *rows = read_texts(raw)
+        chosen = rng.choice(len(rows), max(1, round(rate * len(rows))), replace=False).tolist()
+        for at in chosen:
+            rows[at][1] = change(rows[at][1], rng)
+        write_texts(raw, [header, *rows])
+        return {rows[at][0] for at in chosen}
+
+    return inject
+
+
+def of_spoken(change: Callable[..., None]) -> Inject:
+    """Change a random share of the sounds, and none of their texts."""
+
+    def inject(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
+        chosen = some(sorted(raw.rglob("*.ogg")), rate, rng)
+        for path in chosen:
+            change(path, rng)
+        return {path.relative_to(raw).as_posix() for path in chosen}
+
+    return inject
+
+
+def texts_shuffled(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
+    """Deal all texts anew, as when a list was sorted by one column alone."""
+    header, *rows = read_texts(raw)
+    texts = [rows[at][1] for at in rng.permutation(len(rows))]
+    write_texts(raw, [header, *([row[0], text, *row[2:]] for row, text in zip(rows, texts, strict=True))])
+    return set()
+
+
+def read_again(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
+    """Let another voice read a share of the texts, in groups of its own."""
+    header, *rows = read_texts(raw)
+    made = []
+    for at in rng.choice(len(rows), max(1, round(rate * len(rows))), replace=False).tolist():
+        source, text, *rest = rows[at]
+        name = f"again{at % 20}/{at}.ogg"
+        (raw / name).parent.mkdir(exist_ok=True)
+        (raw / name).write_bytes((raw / source).read_bytes())
+        if (raw / name).stat().st_size:
+            with contextlib.suppress(Exception):  # some sounds of the package are broken
+                wave(lambda samples, rng: _faster(samples, 1.25))(raw / name, rng)
+        made.append([name, text, *rest])
+    write_texts(raw, [header, *rows, *made])
+    return set()
+
+
+def _third(samples: Wave, rng: np.random.Generator) -> Wave:
+    return samples[: len(samples) // 4]
+
+
+SPEECH_TEXT_FAULTS = (
+    Fault("empty texts", "example", ("no_transcript", *ASIDE), of_texts(lambda text, rng: " "), (0.01, 0.05)),
+    Fault(
+        "texts in another script",
+        "example",
+        ("wrong_script", *ASIDE),
+        of_texts(lambda text, rng: text.lower().translate(_CYRILLIC)),
+        (0.01, 0.05),
+    ),
+    Fault(
+        "mojibake",
+        "example",
+        ("expect_column_values_to_match_regex:target",),
+        of_texts(lambda text, rng: f"{text} één".encode().decode("latin-1")),
+        (0.01, 0.05),
+    ),
+    Fault("sounds cut off", "example", ("too_fast", *ASIDE), of_spoken(wave(_third)), (0.05,)),
+    Fault("truncated files", "example", BAD_FILE, of_spoken(_truncate), (0.01, 0.05)),
+    Fault(
+        "texts shuffled",
+        "data set",
+        ("target_depends_on_content", "too_fast", "too_slow", *ASIDE),
+        texts_shuffled,
+        named=False,
+    ),
+    Fault("texts read again", "data set", ("texts_across_splits",), read_again, (0.05,), named=False),
+)
+
+
 def resample(raw: Path, share: float, rng: np.random.Generator) -> None:
     """Leave a random share of the examples: another clean data set from the same source."""
     if logs(raw):
         keep_drives(raw, share, rng)
+    elif (raw / _LIST).exists():
+        header, *rows = read_texts(raw)
+        gone = set(rng.permutation(len(rows))[round(share * len(rows)) :].tolist())
+        for at in gone:
+            (raw / rows[at][0]).unlink()
+        write_texts(raw, [header, *(row for at, row in enumerate(rows) if at not in gone)])
     elif (raw / _TABLE).exists():
         keep_users(raw, (1 + share) / 2, rng)  # users are large: of fewer, some resamples have lost too many
     elif any(raw.rglob(f"*{_SIDES[0]}")):
@@ -1485,6 +1593,7 @@ def resample(raw: Path, share: float, rng: np.random.Generator) -> None:
 FAULTS = {
     "digits": IMAGE_FAULTS,
     "english-spanish": TEXT_PAIR_FAULTS,
+    "fillets": SPEECH_TEXT_FAULTS,
     "movielens": INTERACTION_FAULTS,
     "tones": AUDIO_FAULTS,
     "track": DRIVING_FAULTS,

@@ -34,6 +34,8 @@ _STANDS_OUT = 0.25
 
 def target_depends_on_content(material: Material) -> Iterator[Finding]:
     """Ask whether the learner does better than guessing."""
+    import polars as pl
+
     answers = material.answers
     if answers is None:
         return
@@ -49,6 +51,13 @@ def target_depends_on_content(material: Material) -> Iterator[Finding]:
         known = indicators(targets, answers.classes)
         if (known.any(0) & ~known.all(0)).any():
             yield _judged(material, *ranking_of_labels(answers.probabilities[found.place], known), "labels")
+    elif material.target == "text" and answers.nearest is not None:
+        like = answers.nearest[found.place]
+        lengths = dict(material.sampled.select("row", pl.col("target").str.len_chars()).iter_rows())
+        pairs = [(len(text), lengths.get(row)) for text, row in zip(targets, like.tolist(), strict=True)]
+        own, alike = np.array([pair for pair in pairs if pair[1] is not None], np.float64).reshape(-1, 2).T
+        if len(own) >= _LEAST_EXAMPLES and np.ptp(own) > 0:
+            yield _judged(material, *correlation(alike, own), "lengths of the texts")
     elif material.target == "number" and answers.predictions is not None:
         values, predictions = numbers(targets), answers.predictions[found.place]
         usable = np.isfinite(values) & np.isfinite(predictions)

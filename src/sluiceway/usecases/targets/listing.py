@@ -165,7 +165,7 @@ def rows_of_lists(raw: Path, lists: Sequence[Path], data: ListedData, target: Ta
         label = column_of(path, table.columns, [data.label] if data.label else COLUMNS[target])
         group = column_of(path, table.columns, [data.group_column]) if data.group_column else None
         for line, row in table.rows:
-            if not row.get(file_name) or row.get(label) is None or (row[label] == "" and target != "classes"):
+            if not row.get(file_name) or row.get(label) is None or (row[label] == "" and target == "class"):
                 raise UnknownLayout(f"line {line} of {path} lacks {file_name} or {label}", hint="mend the list")
             name = file_at(raw, path.parent, str(row[file_name]), path, kind)
             found.append(Row(name, _text(row[label]), _text(row.get(group)) if group else None))
