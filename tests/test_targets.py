@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from projects import make_project, suite
 from sluiceway.config import Split, parse
 from sluiceway.data.labels import joined, parted
 from sluiceway.data.table import BadExample, Example
@@ -289,3 +291,87 @@ def test_baselines_of_labels_are_their_shares_and_what_gradients_tell(tmp_path):
     panels = LABELS.show(Evidence(torch.nn.Identity(), encoding, found["share of each label"], lambda row: stroke(0)))
     assert [panel.title for panel in panels] == ["Labels", "Mistakes"]
     assert "flat" in panels[0].html
+
+
+# Whole pipelines
+
+
+PARAMS = """\
+usecase: image
+target: {target}
+data: {{split: {{validation: 0.15, test: 0.25}}}}
+encode: {{size: 16, channels: 1}}
+model: {{name: residual, stem: 16, widths: [16, 32], depths: [1, 1]}}
+objective: {{rotate: 0, shear: 0, shift: 0.03, scale: 0.03}}
+gates:
+  data: {{min_examples: 300, max_strangers: 0.05, max_label_errors: 0.1}}
+  cost: {{}}
+  model: {{minimum: {minimum}}}
+train: {{epochs: {epochs}, global_batch: 32, lr: 0.005, schedule: one_cycle}}
+evaluate: {{resamples: 200}}
+register: {{}}
+"""
+STAGES = """
+import sys
+from pathlib import Path
+from importlib import import_module
+from sluiceway.usecases.pipeline import Pipeline
+for name in sys.argv[1:]:
+    for stage in ("validate", "gate", "preprocess", "train", "evaluate", "register"):
+        getattr(import_module(f"sluiceway.stages.{stage}"), stage)(Pipeline.load(name, Path.cwd()))
+"""
+
+
+def two_digits(folder: Path, count: int) -> None:
+    """Write pairs of digits side by side, of five kinds: which of them are there?"""
+    from sklearn.datasets import load_digits
+
+    digits, rng = load_digits(n_class=5), np.random.default_rng(0)
+    lines = ["file_name,labels"]
+    for n in range(count):
+        pair = rng.integers(len(digits.target), size=2)
+        pixels = np.hstack([digits.images[at] for at in pair]) * 15.9
+        write(folder / f"{n:04d}.png", image_bytes(np.pad(pixels, ((4, 4), (0, 0))).astype(np.uint8)))
+        lines.append(f"{n:04d}.png,{joined(f'digit {digits.target[at]}' for at in pair)}")
+    (folder / "metadata.csv").write_text("\n".join(lines), encoding="utf-8")
+
+
+def turned_digits(folder: Path, count: int) -> None:
+    """Write ones that were turned by up to 60 degrees: by how many?"""
+    from scipy.ndimage import rotate, zoom
+    from sklearn.datasets import load_digits
+
+    digits, rng = load_digits(), np.random.default_rng(0)
+    ones = digits.images[digits.target == 1]
+    lines = ["file_name,number"]
+    for n in range(count):
+        angle = round(float(rng.uniform(-60, 60)), 1)
+        pixels = rotate(zoom(ones[n % len(ones)], 2, order=1), angle, reshape=False, order=1) * 15.9
+        write(folder / f"{n:04d}.png", image_bytes(pixels.clip(0, 255).astype(np.uint8)))
+        lines.append(f"{n:04d}.png,{angle}")
+    (folder / "metadata.csv").write_text("\n".join(lines), encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_labels_and_numbers_go_through_all_stages(tmp_path):
+    contract = suite(("expect_column_values_to_be_unique", {"column": "id"}))
+    pipelines = {
+        "pairs": ("image", PARAMS.format(target="classes", minimum="{macro_f1: 0.7}", epochs=15), contract),
+        "turns": ("image", PARAMS.format(target="number", minimum="{r2: 0.5}", epochs=15), contract),
+    }
+    project = make_project(tmp_path, pipelines)
+    two_digits(tmp_path / "data" / "raw" / "pairs", 600)
+    turned_digits(tmp_path / "data" / "raw" / "turns", 600)
+    project.run("python", "-c", STAGES, *pipelines)
+    for name, metric, least in (("pairs", "macro_f1", 0.7), ("turns", "r2", 0.5)):
+        scores = project.json(f"reports/{name}/evaluation.json")
+        assert scores["model"][metric]["value"] > least
+        trivial, *_ = [each for learner, each in scores["baselines"].items() if "HOG" not in learner]
+        first = next(iter(FAMILY.targets["classes" if name == "pairs" else "number"].metrics))
+        assert first.better(scores["model"][first.name]["value"], trivial[first.name]["value"])
+        assert any("HOG" in learner for learner in scores["baselines"])
+        assert project.json(f"reports/{name}/registration.json")["version"] == 1
+    checks = {each["name"] for each in project.json("data/validated/pairs/verdict.json")["checks"]}
+    assert checks >= {"class_balance", "label_errors", "target_depends_on_content", "shortcuts"}
+    assert "What is answered for what" in (tmp_path / "reports/turns/report.html").read_text(encoding="utf-8")
+    assert "Average precision" in (tmp_path / "reports/pairs/report.html").read_text(encoding="utf-8")
