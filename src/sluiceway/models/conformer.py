@@ -18,6 +18,10 @@ from sluiceway.models.gpt import rotary, rotate
 from sluiceway.models.moments import moments, up_to
 
 
+_TOGETHER = 4
+"""Sounds that are answered together, as long as the longest of them."""
+
+
 class Perceptron(nn.Module):
     """Two layers: [B, S, C] -> [B, S, C]."""
 
@@ -161,6 +165,19 @@ class Conformer(nn.Module):
         Returns:
             [B, K], or [B, S, K] with as many moments as the longest sound has; what answers padding means nothing.
         """
+        if frames is None:
+            return self._answer(levels, None)
+        # Sounds of like length are answered together: most of what would be computed is padding otherwise.
+        order = frames.argsort(stable=True)
+        longest = moments(int(frames.max()))
+        parts = [
+            F.pad(answers, (0, 0, 0, longest - answers.shape[1]))
+            for part in order.tensor_split(max(1, len(order) // _TOGETHER))
+            for answers in [self._answer(levels[part], frames[part])]
+        ]
+        return torch.cat(parts)[order.argsort()]
+
+    def _answer(self, levels: Tensor, frames: Tensor | None) -> Tensor:
         heard = None
         if frames is not None:
             levels = levels[:, :, : int(frames.max())]
