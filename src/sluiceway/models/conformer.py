@@ -17,7 +17,6 @@ from sluiceway.models.acoustic import standard_levels
 from sluiceway.models.gpt import rotary, rotate
 from sluiceway.models.moments import moments, up_to
 
-
 _TOGETHER = 4
 """Sounds that are answered together, as long as the longest of them."""
 
