@@ -1,5 +1,6 @@
 """Speech to text, function by function: CTC against brute force and torch, rates against jiwer, layouts as they lie."""
 
+import csv
 import itertools
 import math
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import ctc_loss
 
 from sluiceway.config import parse
+from sluiceway.data.samples import fillets
 from sluiceway.data.table import BadExample, Example
 from sluiceway.errors import ConfigError, DataError, UnknownLayout
 from sluiceway.models.acoustic import AcousticNet
@@ -441,3 +443,35 @@ def test_sounds_without_texts_are_told(tmp_path):
     with pytest.raises(UnknownLayout, match=r"1 sounds lie below .* nothing says what is said") as caught:
         list(CASE.read(tmp_path, DATA))
     assert "metadata.csv" in caught.value.hint
+
+
+def test_dialogues_of_the_game_are_those_with_sound_and_text(tmp_path, monkeypatch):
+    script = """
+dialogId("a-m-x", "font_small", "Do you \\"see\\" it?")
+dialogStr("Zie je \\"het\\"?")
+
+
+dialogId("a-v-y", "font_big", "No.")
+dialogStr("Nee.")
+
+dialogId("a-v-mute", "font_big", "Hush.")
+dialogStr("Stil.")
+"""
+
+    def unpack(requirement, sha256, folder, *, layout):
+        game = folder / "usr/share/games/fillets-ng"
+        if requirement.startswith("fillets-ng-data-nl="):
+            put(game / "sound" / "reef" / "nl", "a-m-x.ogg", "a-v-y.ogg", "untold.ogg")
+        else:
+            (game / "script" / "reef").mkdir(parents=True)
+            (game / "script" / "reef" / "dialogs_nl.lua").write_text(script, encoding="utf-8")
+
+    monkeypatch.setattr(fillets, "unpack_deb", unpack)
+    fillets.lay_out(tmp_path)
+    with (tmp_path / "metadata.csv").open(encoding="utf-8", newline="") as file:
+        assert list(csv.reader(file)) == [
+            ["file_name", "text", "speaker"],
+            ["reef/a-m-x.ogg", 'Zie je "het"?', "small fish"],
+            ["reef/a-v-y.ogg", "Nee.", "big fish"],
+        ]
+    assert [each.target for each in CASE.read(tmp_path, DATA)] == ["zie je het", "nee"]
