@@ -34,8 +34,6 @@ _STANDS_OUT = 0.25
 
 def target_depends_on_content(material: Material) -> Iterator[Finding]:
     """Ask whether the learner does better than guessing."""
-    import polars as pl
-
     answers = material.answers
     if answers is None:
         return
@@ -43,31 +41,46 @@ def target_depends_on_content(material: Material) -> Iterator[Finding]:
     targets = found.table["target"].to_list()
     if len(targets) < _LEAST_EXAMPLES:
         return
-    if material.target == "class" and answers.probabilities is not None and len(answers.classes) > 1:
-        labels, probabilities = _classes(answers, targets, found.place)
-        yield _judged(material, *ranking(probabilities, labels), "classes")
-        yield from _each_class(answers, probabilities, labels)
-    elif material.target == "classes" and answers.probabilities is not None:
-        known = indicators(targets, answers.classes)
-        if (known.any(0) & ~known.all(0)).any():
-            yield _judged(material, *ranking_of_labels(answers.probabilities[found.place], known), "labels")
-    elif material.target == "text" and answers.nearest is not None:
-        like = answers.nearest[found.place]
-        lengths = dict(material.sampled.select("row", pl.col("target").str.len_chars()).iter_rows())
-        pairs = [(len(text), lengths.get(row)) for text, row in zip(targets, like.tolist(), strict=True)]
-        own, alike = np.array([pair for pair in pairs if pair[1] is not None], np.float64).reshape(-1, 2).T
-        if len(own) >= _LEAST_EXAMPLES and np.ptp(own) > 0:
-            yield _judged(material, *correlation(alike, own), "lengths of the texts")
-    elif material.target == "number" and answers.predictions is not None:
-        values, predictions = numbers(targets), answers.predictions[found.place]
-        usable = np.isfinite(values) & np.isfinite(predictions)
-        if usable.sum() >= _LEAST_EXAMPLES and np.ptp(values[usable]) > 0:
-            yield _judged(material, *correlation(predictions[usable], values[usable]), "numbers")
-    elif material.target == "text" and answers.surprise is not None:
-        surprise = answers.surprise[found.place]
-        surprise = surprise[np.isfinite(surprise)]
-        if len(surprise) >= _LEAST_EXAMPLES:  # by chance contents help as often as they mislead
-            yield _judged(material, 1 - 2 * float((surprise >= 0).mean()), len(surprise) ** -0.5, "texts")
+    match material.target:
+        case "class" if answers.probabilities is not None and len(answers.classes) > 1:
+            labels, probabilities = _classes(answers, targets, found.place)
+            yield _judged(material, *ranking(probabilities, labels), "classes")
+            yield from _each_class(answers, probabilities, labels)
+        case "classes" if answers.probabilities is not None:
+            known = indicators(targets, answers.classes)
+            if (known.any(0) & ~known.all(0)).any():
+                yield _judged(material, *ranking_of_labels(answers.probabilities[found.place], known), "labels")
+        case "number" if answers.predictions is not None:
+            yield from _of_numbers(material, answers.predictions[found.place], numbers(targets), "numbers")
+        case "text" if answers.nearest is not None:
+            lengths = _lengths_of_nearest(material, answers.nearest[found.place])
+            own = np.array([len(target) for target in targets], np.float64)
+            yield from _of_numbers(material, lengths, own, "lengths of the texts")
+        case "text" if answers.surprise is not None:
+            yield from _of_surprise(material, answers.surprise[found.place])
+
+
+def _of_numbers(material: Material, predictions: Floats, values: Floats, what: str) -> Iterator[Finding]:
+    """Judge predictions of numbers, both [N]; NaN where there is none."""
+    usable = np.isfinite(values) & np.isfinite(predictions)
+    if usable.sum() >= _LEAST_EXAMPLES and np.ptp(values[usable]) > 0:
+        yield _judged(material, *correlation(predictions[usable], values[usable]), what)
+
+
+def _lengths_of_nearest(material: Material, nearest: npt.NDArray[np.int64]) -> Floats:
+    """Return the length of the target of each row's nearest content, in characters: [N]."""
+    import polars as pl
+
+    lengths = dict(material.sampled.select("row", pl.col("target").str.len_chars()).iter_rows())
+    known = (lengths.get(row) for row in nearest.tolist())
+    return np.array([np.nan if each is None else each for each in known], np.float64)
+
+
+def _of_surprise(material: Material, surprise: Floats) -> Iterator[Finding]:
+    """Judge how much contents help to foretell texts: by chance they help as often as they mislead."""
+    surprise = surprise[np.isfinite(surprise)]
+    if len(surprise) >= _LEAST_EXAMPLES:
+        yield _judged(material, 1 - 2 * float((surprise >= 0).mean()), len(surprise) ** -0.5, "texts")
 
 
 def _judged(material: Material, figure: float, error: float, what: str) -> Finding:
