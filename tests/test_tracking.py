@@ -73,7 +73,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (folder / "pipelines" / "dim").mkdir(parents=True)
     sections = "data: {}\nencode: {}\nmodel: {}\nobjective: {}\ngates: {data: {}, cost: {}, model: {}}\n"
     (folder / "pipelines" / "dim" / "params.yaml").write_text(
-        f"usecase: tasks.glow:USECASE\ntrain: {{lr: 0.5}}\n{sections}evaluate: {{}}\nregister: {{}}\n"
+        f"usecase: tasks.glow:USECASE\ntarget: number\ntrain: {{lr: 0.5}}\n{sections}evaluate: {{}}\nregister: {{}}\n"
     )
     (folder / "tasks").mkdir()
     (folder / "tasks" / "glow.py").write_text(TASK)
