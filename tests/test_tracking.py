@@ -104,6 +104,7 @@ def model_folder(pipeline: Pipeline) -> Path:
         pipeline.model,
         weights=weights,
         usecase=pipeline.params.usecase,
+        target=pipeline.params.target,
         model=pipeline.params.model,
         encoding={"bias": 0.5},
     )
