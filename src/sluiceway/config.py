@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, Union
+from typing import Annotated, Any, Literal, Self, TypeVar, Union
 
 from pydantic import (
     BaseModel,
@@ -112,6 +112,23 @@ class ModelParams(Section):
     def pretraining(self) -> tuple[Phase, ...]:
         """What is learned ahead of the objective, in order: for most networks nothing."""
         return ()
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Python packages, by the name pip knows, that the network takes to answer, beside PyTorch."""
+        return ()
+
+    def placed(self, root: Path) -> Self:
+        """Return the same with paths that are valid anywhere; relative ones begin at the project's root."""
+        return self
+
+    def origin(self, root: Path) -> str:
+        """Return a digest of what lies outside the parameters and decides how the network begins; of most, nothing.
+
+        Raises:
+            ConfigError: it is not there.
+        """
+        return ""
 
 
 class DataGateParams(Section):

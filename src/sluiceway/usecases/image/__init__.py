@@ -1,5 +1,6 @@
 """Images: a folder per class or a list of targets, a residual network, HOG with a classical learner beside it."""
 
+from sluiceway.models.huggingface.params import HuggingFaceParams
 from sluiceway.usecases.image import examples, historic, learning, params, senses
 from sluiceway.usecases.targets.base import Modality
 from sluiceway.usecases.targets.classes import CLASS
@@ -27,7 +28,7 @@ IMAGE = Modality(
     fit=examples.fit,
     arrays=examples.arrays,
     inputs=("image",),
-    models=(params.ResidualParams, historic.AlexNetParams, historic.DeepBeliefParams),
+    models=(params.ResidualParams, historic.AlexNetParams, historic.DeepBeliefParams, HuggingFaceParams),
     build=learning.build,
     augmentation=params.ImageAugmentation,
     draws=learning.DRAWS,

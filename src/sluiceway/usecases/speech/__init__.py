@@ -1,5 +1,6 @@
 """Sounds: a folder per class or a list of targets, a residual network or a Conformer, a random forest beside them."""
 
+from sluiceway.models.huggingface.params import HuggingFaceParams
 from sluiceway.usecases.speech import examples, layouts, learning, params, senses
 from sluiceway.usecases.targets.base import Modality
 from sluiceway.usecases.targets.classes import CLASS
@@ -29,7 +30,7 @@ SPEECH = Modality(
     fit=examples.fit,
     arrays=examples.arrays,
     inputs=("levels",),
-    models=(params.ConvParams, params.ConformerParams),
+    models=(params.ConvParams, params.ConformerParams, HuggingFaceParams),
     build=learning.build,
     augmentation=params.SpeechAugmentation,
     draws=learning.DRAWS,

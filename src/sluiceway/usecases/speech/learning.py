@@ -5,6 +5,7 @@ Shapes: B sounds, M mel bands, T frames.
 
 from typing import TYPE_CHECKING
 
+from sluiceway.models.huggingface.params import HuggingFaceParams
 from sluiceway.usecases.base import Batch, Encoding
 from sluiceway.usecases.speech.params import ConformerParams, ConvParams, SpeechAugmentation
 from sluiceway.usecases.speech.sound import DEPTH
@@ -13,9 +14,13 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-def build(params: ConvParams | ConformerParams, encoding: Encoding, outputs: int) -> "nn.Module":
-    """Make the untrained network."""
+def build(params: ConvParams | ConformerParams | HuggingFaceParams, encoding: Encoding, outputs: int) -> "nn.Module":
+    """Make the network that training begins with."""
     common = {"outputs": outputs, "mean": encoding["mean"], "std": encoding["std"]}
+    if isinstance(params, HuggingFaceParams):
+        from sluiceway.models.huggingface import spectrograms
+
+        return spectrograms.build(params, frames=encoding["frames"], **common)
     if isinstance(params, ConformerParams):
         from sluiceway.models.conformer import Conformer
 

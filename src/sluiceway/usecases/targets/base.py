@@ -48,7 +48,7 @@ class Modality:
 
     models: tuple[type[ModelParams], ...]
     build: Callable[[Any, Encoding, int], "nn.Module"]
-    """Make the untrained network: (model section, encoding, K)."""
+    """Make the network that training begins with: (model section, encoding, K)."""
     augmentation: type[Section]
     """Options of the random changes of training contents."""
     draws: int
