@@ -22,7 +22,7 @@ def build(params: GPTParams | HuggingFaceParams, encoding: Encoding) -> "nn.Modu
     if isinstance(params, HuggingFaceParams):
         from sluiceway.models.huggingface import tokens
 
-        return tokens.build(params, vocabulary=encoding["vocabulary"], context=encoding["context"], end=0)
+        return tokens.build(params, vocabulary=encoding["vocabulary"], context=encoding["context"], end=encoding["end"])
     from sluiceway.models.gpt import GPT
 
     return GPT(
