@@ -77,19 +77,26 @@ def _refuse_other_weights(
 ) -> None:
     """Let nothing but a head be of another size, unless the data asks for it, and no network begin at random unsaid."""
     own = {name for name, _ in network.named_parameters() if name.startswith(f"{network.base_model_prefix}.")}
-    if len(own & anew) > _MOSTLY * len(own):
-        raise ConfigError(
-            f"model.pretrained: {source.name} lacks {len(own & anew)} of {len(own)} tensors, such as {min(own & anew)}",
-            hint="is it another architecture? its config.json says which",
-        )
-    table = network.get_input_embeddings()
-    vocabulary = table.weight if isinstance(table, nn.Embedding) else None  # what `model.config` may have made anew
+    vocabulary = _vocabulary(network)  # which `model.config` may ask to be made anew
     for name in sorted(each for each in other.keys() & own if network.get_parameter(each) is not vocabulary):
         there, here = other[name]
         raise ConfigError(
             f"model.pretrained: {name} is {list(there)} in {source.name}, and {list(here)} for this data",
             hint="change encode so that sizes agree, or model.config back to what the weights were made for",
         )
+    if len(own & anew) > _MOSTLY * len(own):
+        raise ConfigError(
+            f"model.pretrained: {source.name} lacks {len(own & anew)} of {len(own)} tensors, such as {min(own & anew)}",
+            hint="is it another architecture? its config.json says which",
+        )
+
+
+def _vocabulary(network: "PreTrainedModel") -> nn.Parameter | None:
+    try:
+        table = network.get_input_embeddings()
+    except NotImplementedError:  # it is given no tokens
+        return None
+    return table.weight if isinstance(table, nn.Embedding) else None
 
 
 @contextmanager

@@ -23,7 +23,7 @@ def taken_from(folder: Path) -> Encoding:
     """Return the tokens of pretrained weights; END is what ends a text for them.
 
     Raises:
-        ConfigError: they are not there, or are not byte-level, so that it cannot be said how many bytes each stands for.
+        ConfigError: they are not there, or not byte-level, so that nobody can say how many bytes each stands for.
     """
     from tokenizers import Tokenizer
 
