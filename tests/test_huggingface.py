@@ -173,7 +173,7 @@ def learn(case: Case, network: Borrowed, steps: int = 12) -> list[float]:
         assert figures["loss"].shape == (len(next(iter(case.batch.values()))),)
         figures["loss"].mean().backward()
         optimizer.step()
-        curve.append(float(figures["loss"].mean()))
+        curve.append(float(figures["loss"].detach().mean()))
     assert optimizer.state.keys() == {each for each in network.parameters() if each.requires_grad}
     return curve
 

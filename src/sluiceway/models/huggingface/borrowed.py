@@ -64,18 +64,17 @@ def take(params: HuggingFaceParams, task: Task) -> Taken:
         )
     other = {name: (tuple(there), tuple(here)) for name, there, here in found["mismatched_keys"]}
     anew = frozenset({*found["missing_keys"], *other})
-    _refuse_other_weights(source, task, network, anew, other)
+    _refuse_other_weights(source, network, anew, other)
     return Taken(params, task, network, source, anew)
 
 
 def _refuse_other_weights(
     source: Source,
-    task: Task,
     network: "PreTrainedModel",
     anew: frozenset[str],
     other: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]],
 ) -> None:
-    """Let nothing but a head be of another size, unless the data asks for it, and no network begin at random unsaid."""
+    """Let no part of the body be of another size or begin at random, but the vocabulary that was asked for."""
     own = {name for name, _ in network.named_parameters() if name.startswith(f"{network.base_model_prefix}.")}
     vocabulary = _vocabulary(network)  # which `model.config` may ask to be made anew
     for name in sorted(each for each in other.keys() & own if network.get_parameter(each) is not vocabulary):
@@ -91,7 +90,7 @@ def _refuse_other_weights(
         )
 
 
-def _vocabulary(network: "PreTrainedModel") -> nn.Parameter | None:
+def _vocabulary(network: "PreTrainedModel") -> Tensor | None:
     try:
         table = network.get_input_embeddings()
     except NotImplementedError:  # it is given no tokens
