@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from ruamel.yaml import YAML
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -32,6 +34,8 @@ from sluiceway.usecases.text_generation.params import TextEncoding
 from support import loaded
 
 pytest.importorskip("transformers")
+
+DOCUMENT = ROOT / "docs" / "huggingface.md"
 
 _SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
 VIT = {"model_type": "vit", "patch_size": 4, **_SMALL}
@@ -259,6 +263,46 @@ def test_a_kept_model_speaks_of_nothing_that_lies_elsewhere(learned: dict[str, t
         assert about["pretrained"] is None
         assert about["lora"] is None
         assert str(folder) not in json.dumps(about)
+
+
+TINY = {
+    "image-class": [
+        {
+            "model_type": "swin",
+            "embed_dim": 8,
+            "depths": [1, 1],
+            "num_heads": [1, 2],
+            "patch_size": 2,
+            "window_size": 2,
+        },
+        {"model_type": "convnext", "hidden_sizes": [8, 8, 16, 16], "depths": [1, 1, 1, 1], "patch_size": 1},
+        {"model_type": "dinov2", "patch_size": 4, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2},
+    ],
+    "text-gpt2": [
+        {"model_type": "qwen3", **_SMALL, "num_key_value_heads": 2, "head_dim": 16},
+        {"model_type": "mamba", "hidden_size": 32, "num_hidden_layers": 1},
+    ],
+}
+
+
+@pytest.mark.parametrize(("name", "config"), [(name, config) for name, each in TINY.items() for config in each])
+def test_other_architectures_fit_too(name: str, config: dict[str, Any]) -> None:
+    network = built(CASES[name], config=config)
+    learn(CASES[name], network, steps=1)
+    again = built(CASES[name], 1, config=network.architecture["config"])
+    again.load_state_dict(network.state_dict())
+    torch.testing.assert_close(answers(CASES[name], again), answers(CASES[name], network))
+
+
+def test_the_configurations_of_the_docs_can_be_built() -> None:
+    lines = re.findall(r"^\| `(\w+)`.*\| `config: (\{.*\})` \|$", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)
+    case_of = {case.usecase: case for case in reversed(CASES.values())}
+    encodings = {"image": {"size": 28}, "speech": {"bands": 64, "frames": 100, "mean": [0.3] * 64, "std": [0.2] * 64}}
+    assert {usecase for usecase, _ in lines} == case_of.keys()
+    for usecase, text in lines:
+        case = case_of[usecase]
+        encoding = {**case.encoding, **encodings.get(usecase, {})}
+        built(replace(case, encoding=encoding), config=YAML(typ="safe", pure=True).load(text))
 
 
 def test_the_first_item_is_never_the_next_one() -> None:

@@ -23,7 +23,8 @@ def prepare(pipeline: Pipeline) -> Job:
 
     Raises:
         DataError: the training or the validation split is empty.
-        ConfigError: the model asks for a pre-training that its use case does not have, or for weights that are not there.
+        ConfigError: the model asks for a pre-training that its use case does not have, or for weights that are not
+            there.
     """
     params = pipeline.params
     if params.model.pretraining and pipeline.usecase.pretraining is None:

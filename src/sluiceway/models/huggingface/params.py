@@ -1,7 +1,7 @@
 """What can be set of a network of ``transformers``: the same for all use cases."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
@@ -37,7 +37,7 @@ class HuggingFaceParams(ModelParams):
     revision: str | None = None
     """Which weights exactly. On the hub the commit, 40 hexadecimal digits, which must be given; of a folder the SHA-256
     that ``train`` tells, which may be given: DVC then sees when other weights are meant, and others are refused."""
-    freeze: Annotated[int, Field(ge=0)] | list[str] = 0
+    freeze: int | list[str] = 0
     """What stays as it is: the first so many layers with all that is before them, or patterns of parameters' names
     (``["vit.embeddings.*"]``)."""
     lora: LoraParams | None = None
@@ -45,6 +45,8 @@ class HuggingFaceParams(ModelParams):
 
     @model_validator(mode="after")
     def _can_be_meant(self) -> Self:
+        if isinstance(self.freeze, int) and self.freeze < 0:
+            raise ValueError(f"freeze {self.freeze} is below 0: give the number of layers that stay, or patterns")
         if self.pretrained is None:
             if not isinstance(self.config.get("model_type"), str):
                 raise ValueError(
