@@ -347,6 +347,37 @@ def test_masks_that_numpy_draws_are_off_and_cannot_be_had() -> None:
         built(case, config={**WAV2VEC2_BERT, "apply_spec_augment": True})
 
 
+def test_moments_are_answered_and_padding_is_heard_by_none() -> None:
+    """Two outputs a second frame, as networks of ours answer; CTC learns from them."""
+    from torch.nn.functional import ctc_loss
+
+    from sluiceway.models.huggingface.spectrograms import build_by_moment
+
+    params = section(CASES["speech-wav2vec2-bert"], config=WAV2VEC2_BERT)
+    torch.manual_seed(0)
+    network = build_by_moment(params, frames=21, outputs=5, mean=SOUNDS["mean"], std=SOUNDS["std"]).eval()  # type: ignore[arg-type]
+    sounds, frames = levels(4), torch.tensor([21, 14, 13, 4])
+    with torch.inference_mode():
+        found = network(sounds, frames)
+        louder = sounds.clone()
+        louder[1, :, 14:] = 255
+        assert found.shape == (4, 11, 5)
+        torch.testing.assert_close(network(louder, frames)[1, :7], found[1, :7], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(network(sounds[3:], frames[3:])[0, :2], found[3, :2], rtol=1e-4, atol=1e-5)
+    optimizer = torch.optim.AdamW([each for each in network.parameters() if each.requires_grad], lr=0.01)
+    curve = []
+    for _ in range(15):
+        said = network.train()(sounds, frames).log_softmax(2).transpose(0, 1)
+        loss = ctc_loss(
+            said, torch.tensor([[1, 2], [3, 4], [1, 3], [2, 0]]), (frames + 1) // 2, torch.tensor([2, 2, 2, 1])
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        curve.append(float(loss.detach()))
+    assert curve[-1] < 0.7 * curve[0]
+
+
 # What cannot be meant.
 
 
