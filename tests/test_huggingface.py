@@ -378,6 +378,54 @@ def test_moments_are_answered_and_padding_is_heard_by_none() -> None:
     assert curve[-1] < 0.7 * curve[0]
 
 
+PAIRS = [
+    {"model_type": "t5", "d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 1, "num_heads": 2},
+    {
+        **{"model_type": "marian", "d_model": 32, "encoder_layers": 1, "decoder_layers": 1},
+        **{"encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64},
+    },
+]
+
+
+@pytest.mark.parametrize("config", PAIRS, ids=lambda config: config["model_type"])
+def test_pairs_are_written_token_by_token_as_at_once_and_learned(config: dict[str, Any], tmp_path: Path) -> None:
+    from sluiceway.models.huggingface.pairs import build
+
+    def made(seed: int, section_of: dict[str, Any]) -> Borrowed:
+        torch.manual_seed(seed)
+        params = section(CASES["text-gpt2"], **section_of)
+        return build(params, vocabulary=40, longest=12, end=1)  # type: ignore[arg-type]
+
+    network = made(0, {"config": config})
+    source, target = numbers(40, 4, 9), numbers(40, 4, 8)
+    source[1, 5:] = 0
+    optimizer = torch.optim.AdamW([each for each in network.parameters() if each.requires_grad], lr=0.01)
+    curve = []
+    for _ in range(25):
+        logits = network.train()(source, target[:, :-1])
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), target[:, 1:].flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        curve.append(float(loss.detach()))
+    assert curve[-1] < 0.8 * curve[0]
+    network.eval()
+    with torch.inference_mode():
+        whole = network(source, target)
+        rows = torch.tensor([2, 1, 1])
+        memory = network.read(source)
+        network.write(target[:, :1], memory)
+        memory = memory.take(rows)
+        steps = [network.write(target[rows, at : at + 1], memory) for at in range(1, 8)]
+        torch.testing.assert_close(torch.cat(steps, 1), whole[rows, 1:], rtol=1e-3, atol=1e-4)
+        cut = network(source[1:2, :5], target[1:2])
+        torch.testing.assert_close(cut, whole[1:2], rtol=1e-3, atol=1e-4)  # padding is read by none
+        save_file(network.state_dict(), tmp_path / "weights.safetensors")
+        again = made(1, {"config": network.architecture["config"]}).eval()
+        again.load_state_dict(load_file(tmp_path / "weights.safetensors"))
+        torch.testing.assert_close(again(source, target), whole)
+
+
 # What cannot be meant.
 
 

@@ -145,16 +145,7 @@ class Borrowed(nn.Module):
         if source and taken.anew:
             self.notes.append(f"{len(taken.anew)} tensors are not in {source.name} and begin at random: {_some(taken)}")
         self._tuning = tune(self.network, taken.params, taken.anew, taken.task.trains_head)
-        with _told(f"{self.network.config.model_type} cannot answer {taken.task.what}"):
-            self.eval()
-            answer = self(*example)
-            self.check(answer, *example)
-        reached = _reached(answer)
-        if not reached:
-            raise ConfigError("model.freeze: nothing is left to learn", hint="freeze fewer layers")
-        for parameter in self.parameters():
-            # A parameter without a gradient has no optimizer state, and stops workers who wait for it.
-            parameter.requires_grad_(id(parameter) in reached)
+        self._try(*example)
         self.train()
         twins: dict[int, str] = {}
         self._copies: dict[str, str] = {}
@@ -163,6 +154,23 @@ class Borrowed(nn.Module):
                 self._copies[name] = twins[id(parameter)]
         self.register_state_dict_post_hook(_leave_out_copies)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_put_in_copies)  # type: ignore[no-untyped-call]
+
+    def _try(self, *example: Tensor) -> None:
+        """Answer once, and leave alone the parameters that the answer does not depend on.
+
+        A parameter without a gradient has no optimizer state, and stops workers who wait for it.
+        """
+        with _told(f"{self.network.config.model_type} cannot answer {self._taken.task.what}"), torch.enable_grad():
+            self.eval()
+            answer = self(*example)
+            self.check(answer, *example)
+        if torch.is_inference_mode_enabled():  # nobody will learn
+            return
+        reached = _reached(answer)
+        if not reached:
+            raise ConfigError("model.freeze: nothing is left to learn", hint="freeze fewer layers")
+        for parameter in self.parameters():
+            parameter.requires_grad_(id(parameter) in reached)
 
     def check(self, answer: Tensor, *example: Tensor) -> None:
         """Refuse a network whose answer to the example cannot be right."""
