@@ -815,7 +815,7 @@ def test_pretrained_weights_are_tuned_registered_and_served_without_them(tuned: 
     whole, learned = training["parameters"], training["trained_parameters"]
     assert 0 < learned < whole
     assert f"{learned:,} of {whole:,} parameters" in output
-    assert "write `revision: " in " ".join(output.split())
+    assert "DVC does not see when data/pretrained/vit changes: write `revision: " in " ".join(output.split())
     about = tuned.json("models/digits/model.json")["model"]
     assert about["pretrained"] is None
     assert about["config"]["model_type"] == "vit"

@@ -63,7 +63,7 @@ def train(pipeline: Pipeline) -> None:
                 run.log_figures({f"training/{name}": value for name, value in report.items() if name != "currency"})
         shutil.rmtree(places.folder)
         for note in trained.result["notes"]:
-            warn(note)
+            warn(note.replace(f"{pipeline.root}/", ""))  # workers know folders in full
         done(
             "train",
             pipeline,
