@@ -115,6 +115,15 @@ CASES = {
         {"image": pixels(), "standard": torch.linspace(-1, 1, 12)},
         ("image",),
     ),
+    "driving": Case(
+        "driving",
+        None,
+        VIT,
+        {"height": 8, "width": 12, "mean": [0.3] * 3, "std": [0.4] * 3, "steering_std": 0.2},
+        {"image": pixels(12).expand(12, 3, 8, 8)[..., [0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 7, 7]].contiguous()}
+        | {"target": torch.linspace(-0.5, 0.5, 12)},
+        ("image",),
+    ),
     **{
         f"speech-{config['model_type']}": Case(
             "speech",
@@ -215,7 +224,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, T
     found = {}
     for name, case in CASES.items():
         network = built(case, config=case.config)
-        curve = learn(case, network)
+        curve = learn(case, network, steps=30)
         assert np.mean(curve[-3:]) < 0.9 * curve[0], (name, curve)
         folder = tmp_path_factory.mktemp("kept") / name
         keep(folder, case, network)
@@ -297,7 +306,11 @@ def test_other_architectures_fit_too(name: str, config: dict[str, Any]) -> None:
 def test_the_configurations_of_the_docs_can_be_built() -> None:
     lines = re.findall(r"^\| `(\w+)`.*\| `config: (\{.*\})` \|$", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)
     case_of = {case.usecase: case for case in reversed(CASES.values())}
-    encodings = {"image": {"size": 28}, "speech": {"bands": 64, "frames": 100, "mean": [0.3] * 64, "std": [0.2] * 64}}
+    encodings = {
+        "image": {"size": 28},
+        "driving": {"height": 66, "width": 200},
+        "speech": {"bands": 64, "frames": 100, "mean": [0.3] * 64, "std": [0.2] * 64},
+    }
     assert {usecase for usecase, _ in lines} == case_of.keys()
     for usecase, text in lines:
         case = case_of[usecase]
