@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -215,6 +215,15 @@ def keep(folder: Path, case: Case, network: Borrowed) -> None:
     )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Networks so small are done before a second thread has woken up."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 # Every use case that they fit.
 
 
@@ -259,7 +268,9 @@ def test_what_was_learned_is_answered_by_another_process_without_a_network(
     (tmp_path / "todo.json").write_text(json.dumps(todo), encoding="utf-8")
     path = f"{ROOT / 'src'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
     command = [sys.executable, "-c", _FRESH, str(tmp_path / "todo.json"), str(tmp_path / "found.safetensors")]
-    subprocess.run(command, env={**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": path}, check=True)
+    subprocess.run(
+        command, env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": path}, check=True
+    )
     found = load_file(tmp_path / "found.safetensors")
     assert found.keys() == learned.keys() == CASES.keys()
     for name, (_, expected) in learned.items():
