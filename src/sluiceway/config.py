@@ -502,10 +502,11 @@ def _fault(kind: type[BaseModel], detail: ErrorDetails) -> str:
 
 def _without_tags(kind: type[BaseModel], path: Sequence[str | int]) -> list[str | int]:
     """Drop the union tags that pydantic puts into locations (``model.residual.width`` -> ``model.width``)."""
+    models = _sections(kind, "model")
+    tags = {each.model_fields["name"].default for each in models} if len(models) > 1 else set()
     kept: list[str | int] = []
     for position, part in enumerate(path):
-        is_tag = position == 1 and path[0] == "model" and part not in options_of(kind, ["model"]) and len(path) > 2
-        if not is_tag:
+        if not (position == 1 and path[0] == "model" and part in tags):
             kept.append(part)
     return kept
 
