@@ -216,8 +216,12 @@ def test_a_nameless_architecture_is_the_default():
 
 
 def test_a_single_architecture_needs_no_name_and_takes_no_other():
-    assert parse(TEXTS, {"usecase": "u", "model": {"layers": 1}}, WHERE).model.name == "gpt"
-    (found,) = faults(TEXTS, model={"name": "gtp"})
+    from sluiceway.config import DataParams, Section, params_type
+    from sluiceway.usecases.text_generation.params import GPTParams
+
+    one = params_type(DataParams, Section, (GPTParams,), Section)
+    assert parse(one, {"usecase": "u", "model": {"layers": 1}}, WHERE).model.name == "gpt"
+    (found,) = faults(one, model={"name": "gtp"})
     assert found == "model.name: 'gtp' is not one of gpt; did you mean 'gpt'?"
 
 

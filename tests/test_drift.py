@@ -38,6 +38,7 @@ DOCS = [
         "infra/README.md",
         "docs/usecases.md",
         "docs/data-gate.md",
+        "docs/huggingface.md",
         "docs/layers.md",
         "data/corrections/README.md",
     )
@@ -56,7 +57,7 @@ PRODUCED = (
     ".venv",
 )
 """What is made by running."""
-READERS_OWN = ("my_package", "pipelines/flowers", "pipelines/houses")
+READERS_OWN = ("my_package", "data/pretrained", "pipelines/flowers", "pipelines/houses")
 """What the docs tell the reader to write."""
 ENVIRONMENT = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}", "NO_COLOR": "1"}
 

@@ -60,7 +60,7 @@ def told_by(folder: Path, network, sides, *, field="x", probe=None, trained=None
     params = PipelineParams(
         usecase="table", target="class", model=ModelParams(name="table"), evaluate=Evaluate(resamples=200, **evaluate)
     )
-    model = LoadedModel(usecase, (trained or network)().eval(), {})
+    model = LoadedModel(usecase, (trained or network)().eval(), {}, params.model)
     return probe_layers(model, folder, params, lambda rows: rows.astype(object))
 
 

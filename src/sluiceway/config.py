@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, Union
+from typing import Annotated, Any, Literal, Self, TypeVar, Union
 
 from pydantic import (
     BaseModel,
@@ -112,6 +112,23 @@ class ModelParams(Section):
     def pretraining(self) -> tuple[Phase, ...]:
         """What is learned ahead of the objective, in order: for most networks nothing."""
         return ()
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Python packages, by the name pip knows, that the network takes to answer, beside PyTorch."""
+        return ()
+
+    def placed(self, root: Path) -> Self:
+        """Return the same with paths that are valid anywhere; relative ones begin at the project's root."""
+        return self
+
+    def origin(self, root: Path) -> str:
+        """Return a digest of what lies outside the parameters and decides how the network begins; of most, nothing.
+
+        Raises:
+            ConfigError: it is not there.
+        """
+        return ""
 
 
 class DataGateParams(Section):
@@ -485,10 +502,11 @@ def _fault(kind: type[BaseModel], detail: ErrorDetails) -> str:
 
 def _without_tags(kind: type[BaseModel], path: Sequence[str | int]) -> list[str | int]:
     """Drop the union tags that pydantic puts into locations (``model.residual.width`` -> ``model.width``)."""
+    models = _sections(kind, "model")
+    tags = {each.model_fields["name"].default for each in models} if len(models) > 1 else set()
     kept: list[str | int] = []
     for position, part in enumerate(path):
-        is_tag = position == 1 and path[0] == "model" and part not in options_of(kind, ["model"]) and len(path) > 2
-        if not is_tag:
+        if not (position == 1 and path[0] == "model" and part in tags):
             kept.append(part)
     return kept
 

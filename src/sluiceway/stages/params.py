@@ -83,6 +83,8 @@ def _name(annotation: Any) -> str:
         return " | ".join(map(str, get_args(annotation)))
     if isinstance(annotation, types.UnionType):
         return " | ".join("null" if part is type(None) else _name(part) for part in get_args(annotation))
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "section"
     words = {int: "integer", float: "number", str: "text", bool: "true | false"}
     return words.get(annotation, str(annotation).replace("list", "list of ").replace("dict", "mapping "))
 
@@ -104,15 +106,19 @@ def reference(root: Path) -> str:
     for name, field in PipelineParams.model_fields.items():
         if name not in OWN_SECTIONS and isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             lines += _section(field.alias or name, field.annotation, field.description or "")
+    homes: dict[type[BaseModel], str] = {}
+    said: set[tuple[str, type[BaseModel]]] = set()
     for name in BUILT_IN:
         lines += [f"## `usecase: {name}`", ""]
-        said: set[type[BaseModel]] = set()
         for target, usecase in targets_of(name, root).items():
             lines += [f"`target: {target}`: {usecase.summary}.", ""]
             for title, section in _own_sections(usecase):
-                if section not in said:  # what targets have in common is told once
-                    lines += _section(title, section, _first_line(section))
-                    said.add(section)
+                home = homes.setdefault(section, name)
+                if (name, section) in said:  # what targets have in common is told once
+                    continue
+                said.add((name, section))
+                as_there = [f"### `{title}`", "", f"As for `usecase: {home}`.", ""]
+                lines += _section(title, section, _first_line(section)) if home == name else as_there
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -143,6 +149,9 @@ def _rows(kind: type[BaseModel], prefix: str = "") -> Iterator[str]:
         meaning = " ".join((field.description or "").split()).replace("|", "\\|")
         kind_text = _kind(field).replace("|", "\\|")
         yield f"| `{prefix}{name}` | {kind_text} | `{json.dumps(default)}` | {meaning} |"
+        for part in get_args(annotation):
+            if isinstance(part, type) and issubclass(part, BaseModel):  # a section that may be left out
+                yield from _rows(part, f"{prefix}{name}.")
 
 
 def _first_line(kind: type[BaseModel]) -> str:

@@ -56,17 +56,20 @@ def train(pipeline: Pipeline) -> None:
             with clock("reports"):
                 report = _report(pipeline, trained)
                 write_verdict(trained.verdict, pipeline.reports / "verdicts", run.id)
-                _write_model(pipeline, trained.weights, run.id)
+                _write_model(pipeline, trained, run.id)
                 _write_curves(pipeline.reports / "curves", trained.curve)
             with clock("tracking"):
                 run.log_verdict(trained.verdict)
                 run.log_figures({f"training/{name}": value for name, value in report.items() if name != "currency"})
         shutil.rmtree(places.folder)
+        for note in trained.result["notes"]:
+            warn(note.replace(f"{pipeline.root}/", ""))  # workers know folders in full
         done(
             "train",
             pipeline,
             clock,
-            f"{report['steps']:,} steps in {report['seconds']:.0f} s for {report['cost']:.2g} {report['currency']}; "
+            f"{_size(report)}, {report['steps']:,} steps in {report['seconds']:.0f} s "
+            f"for {report['cost']:.2g} {report['currency']}; "
             f"best validation loss {report['best_validation_loss']:.4f} after step {report['best_step']:,}",
         )
 
@@ -114,6 +117,8 @@ def _report(pipeline: Pipeline, trained: driver.Trained) -> dict[str, Any]:
         "steps": result["steps"],
         "best_step": result["best_step"],
         "best_validation_loss": result["best_validation_loss"],
+        "parameters": result["parameters"],
+        "trained_parameters": result["trained_parameters"],
         "seconds": result["seconds"],
         "attempts": result["attempts"],
         "device_hours": device_seconds / 3600,
@@ -125,14 +130,20 @@ def _report(pipeline: Pipeline, trained: driver.Trained) -> dict[str, Any]:
     return report
 
 
-def _write_model(pipeline: Pipeline, weights: Path, run_id: str) -> None:
+def _size(report: dict[str, Any]) -> str:
+    """Say how large the network is, and how much of it was learned where that is not all."""
+    whole, learned = report["parameters"], report["trained_parameters"]
+    return f"{whole:,} parameters" if learned == whole else f"{learned:,} of {whole:,} parameters"
+
+
+def _write_model(pipeline: Pipeline, trained: driver.Trained, run_id: str) -> None:
     shutil.rmtree(pipeline.model, ignore_errors=True)
     saved.save(
         pipeline.model,
-        weights=weights,
+        weights=trained.weights,
         usecase=pipeline.params.usecase,
         target=pipeline.params.target,
-        model=pipeline.params.model,
+        model=type(pipeline.params.model).model_validate(trained.result["architecture"]),
         encoding=read_encoding(pipeline.shards),
     )
     write_json(pipeline.model / "run.json", {"run_id": run_id})

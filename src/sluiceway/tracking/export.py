@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "pyarrow", "pydantic", "ruamel.yaml", "safetensors", "torch")
-"""What every model needs to answer; a use case adds its own in ``Serving.packages``."""
+"""What every model needs to answer; ``Serving.packages`` and ``ModelParams.packages`` add to it."""
 
 
 def export_model(
@@ -56,7 +56,7 @@ def export_model(
             code_paths=[str(path) for path in _code(pipeline, Path(scratch))],
             signature=signature(serving),
             input_example=DataFrame(list(rows), columns=list(serving.inputs)),
-            pip_requirements=requirements(serving),
+            pip_requirements=requirements(*serving.packages, *pipeline.params.model.packages),
         )
 
 
@@ -83,9 +83,13 @@ def signature(serving: Serving) -> "ModelSignature":
     )
 
 
-def requirements(serving: Serving) -> list[str]:
-    """Return what must be installed where the model answers, pinned to what is installed here."""
-    names = sorted({*REQUIREMENTS, *serving.packages})
+def requirements(*packages: str) -> list[str]:
+    """Return what must be installed where the model answers, pinned to what is installed here.
+
+    Args:
+        packages: what the use case and the network take, beside what every model does.
+    """
+    names = sorted({*REQUIREMENTS, *packages})
     # A local build ("2.6.0+cpu") is on no package index.
     return [f"{name}=={version(name).partition('+')[0]}" for name in names]
 

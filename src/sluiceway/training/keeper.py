@@ -3,8 +3,9 @@
 import json
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 
@@ -12,11 +13,15 @@ from sluiceway.config import PipelineParams
 from sluiceway.errors import GateClosed
 from sluiceway.gates import cost as cost_gate
 from sluiceway.gates.verdict import Verdict
+from sluiceway.models.settling import Settles
 from sluiceway.training.checkpoints import Checkpoint, commit
 from sluiceway.training.collectives import from_first, is_first
 from sluiceway.training.job import Job, Places, write_json
 from sluiceway.training.module import Learner
 from sluiceway.training.recorder import Recorder
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Keeper(pl.Callback):
@@ -103,6 +108,8 @@ class Keeper(pl.Callback):
         elif is_first():
             # Copied, not moved: should the driver die now, the next attempt needs it once more.
             shutil.copyfile(self._places.best(best.step), self._places.weights)
+        if is_first():
+            self._settle(learner)
         spent = self._spent()
         self.seconds["training"] = max(0.0, spent - self._earlier - sum(self.seconds.values()))
         result = {
@@ -112,10 +119,29 @@ class Keeper(pl.Callback):
             "seconds": spent,
             "attempts": len(self._places.attempts()),
             "seconds_of": self.seconds,
+            **self._network(learner),
         }
         if is_first():
             self._judge(learner.step, 0.0, spent)
             write_json(self._places.result, result)
+
+    def _settle(self, learner: Learner) -> None:
+        """Turn the weights that were kept into those of the network that is kept."""
+        if isinstance(learner.model, Settles):
+            from safetensors.torch import load_file
+
+            _write(learner.model.settled(load_file(self._places.weights)), self._places.weights)
+
+    def _network(self, learner: Learner) -> dict[str, Any]:
+        """Say which network is kept, and how much of it was learned."""
+        sizes = [(each.numel(), each.requires_grad) for each in learner.model.parameters()]
+        settles = learner.model if isinstance(learner.model, Settles) else None
+        return {
+            "parameters": sum(size for size, _ in sizes),
+            "trained_parameters": sum(size for size, learned in sizes if learned),
+            "architecture": settles.architecture if settles else self._params.model.model_dump(mode="json"),
+            "notes": settles.notes if settles else [],
+        }
 
     def _close_interval(self, learner: Learner, step: int) -> None:
         rate = self._job.plan.rate(step - 1, self._params.train)
@@ -188,13 +214,9 @@ class Keeper(pl.Callback):
         self._write_weights(learner, self._places.best(self._recorder.best.step))
 
     def _write_weights(self, learner: Learner, path: Path) -> None:
-        from safetensors.torch import save_file
-
         weights = learner.weights()
         if is_first():
-            draft = path.with_name(f".{path.name}")
-            save_file({name: tensor.contiguous() for name, tensor in weights.items()}, draft)
-            draft.replace(path)
+            _write(weights, path)
 
     def _spent(self) -> float:
         """Seconds of all attempts, by rank 0's clock, so that all workers decide alike."""
@@ -205,6 +227,14 @@ COST_HINT = (
     "raise gates.cost.max_hours or gates.cost.max_cost, or make the training smaller (train.epochs, model); "
     "reports/<pipeline>/verdicts/cost.html has the figures, and `dvc repro` goes on from the last checkpoint"
 )
+
+
+def _write(weights: Mapping[str, "Tensor"], path: Path) -> None:
+    from safetensors.torch import save_file
+
+    draft = path.with_name(f".{path.name}")
+    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, draft)
+    draft.replace(path)
 
 
 def _learner(module: pl.LightningModule) -> Learner:

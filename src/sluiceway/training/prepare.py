@@ -23,7 +23,8 @@ def prepare(pipeline: Pipeline) -> Job:
 
     Raises:
         DataError: the training or the validation split is empty.
-        ConfigError: the model asks for a pre-training that its use case does not have.
+        ConfigError: the model asks for a pre-training that its use case does not have, or for weights that are not
+            there.
     """
     params = pipeline.params
     if params.model.pretraining and pipeline.usecase.pretraining is None:
@@ -38,10 +39,11 @@ def prepare(pipeline: Pipeline) -> Job:
             raise DataError(f"the {name} split has no items", hint="give more data, or other shares in data.split")
     gpus, bfloat16 = visible_gpus()
     subject = _subject(pipeline)
+    placed = params.model_copy(update={"model": params.model.placed(pipeline.root)})
     return Job(
         pipeline=pipeline.name,
         root=str(pipeline.root),
-        params=params.model_dump(mode="json", by_alias=True),
+        params=placed.model_dump(mode="json", by_alias=True),
         shards=str(pipeline.shards),
         folder=str(pipeline.state / "training" / subject),
         subject=subject,
@@ -59,7 +61,8 @@ def _subject(pipeline: Pipeline) -> str:
     code = [path for path in (*(package / name for name in _CODE), pipeline.root / pipeline.code) if path.exists()]
     train = params.train.model_dump(mode="json", exclude=set(_FREE))
     sections = [section.model_dump(mode="json") for section in (params.model, params.objective)]
-    return fingerprint([digest(pipeline.shards), params.usecase, train, *sections, digest_of_code(code)])
+    origin = params.model.origin(pipeline.root)
+    return fingerprint([digest(pipeline.shards), params.usecase, train, *sections, origin, digest_of_code(code)])
 
 
 def _threads(train: Train) -> int:

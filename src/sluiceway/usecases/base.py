@@ -216,7 +216,7 @@ class UseCase:
     models: tuple[type[ModelParams], ...]
     """Architectures; the first is the default."""
     build: Callable[[Any, Encoding], "nn.Module"]
-    """Make the untrained network: (model section, encoding)."""
+    """Make the network that training begins with: (model section, encoding)."""
     objective: type[Section]
     losses: Callable[["nn.Module", Batch, Any], dict[str, "Tensor"]]
     """Figures per item [B]: ``loss``, which is minimised, and any others to plot: (model, batch, objective)."""

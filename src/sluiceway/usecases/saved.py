@@ -34,6 +34,8 @@ class LoadedModel:
     model: "nn.Module"
     """In evaluation mode, on the CPU."""
     encoding: Encoding
+    architecture: ModelParams
+    """What builds the network, with random weights."""
 
 
 def save(folder: Path, *, weights: Path, usecase: str, target: str, model: ModelParams, encoding: Encoding) -> None:
@@ -77,9 +79,10 @@ def load(folder: Path, root: Path | None = None) -> LoadedModel:
         )
     usecase = find(about["usecase"], root or Path.cwd(), about["target"])
     encoding = json.loads((folder / _ENCODING).read_text(encoding="utf-8"))
-    network = usecase.build(_architecture(usecase, about["model"], folder), encoding)
+    architecture = _architecture(usecase, about["model"], folder)
+    network = usecase.build(architecture, encoding)
     network.load_state_dict(load_file(folder / _WEIGHTS))
-    return LoadedModel(usecase, network.eval(), encoding)
+    return LoadedModel(usecase, network.eval(), encoding, architecture)
 
 
 def verify(folder: Path) -> None:

@@ -112,7 +112,7 @@ def probe_layers(
     Args:
         loaded: the network.
         shards: what it was trained on and what it is tested on.
-        params: of its pipeline: how many items, and how it is built.
+        params: of its pipeline: how many items, and the seed.
         groups: says what is resampled as one, by rows of the example table.
     """
     import torch
@@ -123,8 +123,8 @@ def probe_layers(
     if usecase.probe is None and not _is_asked_by_target(first):
         return None
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(params.train.seed)  # the weights that training began with
-        untrained = usecase.build(params.model, encoding).eval()
+        torch.manual_seed(params.train.seed)  # the weights that training began with, where none were pretrained
+        untrained = usecase.build(loaded.architecture, encoding).eval()
     told = [
         [_gather(network, usecase, encoding, probe, shards, split, params) for split in ("train", "test")]
         for network in (loaded.model, untrained)

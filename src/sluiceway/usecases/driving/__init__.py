@@ -1,5 +1,6 @@
 """Autonomous driving: frames of a camera and a driver's steering, PilotNet, tried on tracks that it has never seen."""
 
+from sluiceway.models.huggingface.params import HuggingFaceParams
 from sluiceway.usecases.base import Serving, UseCase
 from sluiceway.usecases.driving import (
     baselines,
@@ -35,7 +36,7 @@ USECASE = UseCase(
     encode_params=params.FrameEncoding,
     fit=examples.fit,
     encode=examples.encode,
-    models=(params.PilotNetParams,),
+    models=(params.PilotNetParams, HuggingFaceParams),
     build=learning.build,
     objective=params.SteeringObjective,
     losses=learning.losses,

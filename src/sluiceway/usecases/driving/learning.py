@@ -6,6 +6,7 @@ Shapes: B frames, H height, W width.
 from itertools import permutations
 from typing import TYPE_CHECKING
 
+from sluiceway.models.huggingface.params import HuggingFaceParams
 from sluiceway.usecases.base import Batch, Encoding
 from sluiceway.usecases.driving.params import PilotNetParams, SteeringObjective
 
@@ -13,25 +14,28 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-def build(params: PilotNetParams, encoding: Encoding) -> "nn.Module":
-    """Make the untrained network.
+def build(params: PilotNetParams | HuggingFaceParams, encoding: Encoding) -> "nn.Module":
+    """Make the network that training begins with.
 
     Raises:
         ConfigError: frames are too small for its convolutions.
     """
+    size = (encoding["height"], encoding["width"])
+    common = {"size": size, "mean": encoding["mean"], "std": encoding["std"], "scale": encoding["steering_std"]}
+    if isinstance(params, HuggingFaceParams):
+        from sluiceway.models.huggingface import images
+
+        return images.build(params, **common)
     from sluiceway.models.pilotnet import PilotNet
 
     return PilotNet(
-        size=(encoding["height"], encoding["width"]),
         channels=params.channels,
         kernels=params.kernels,
         strides=params.strides,
         hidden=params.hidden,
         dropout=params.dropout,
-        mean=encoding["mean"],
-        std=encoding["std"],
-        scale=encoding["steering_std"],
         normalise=params.normalise,
+        **common,
     )
 
 

@@ -1,5 +1,6 @@
 """Images: a folder per class or a list of targets, a residual network, HOG with a classical learner beside it."""
 
+from sluiceway.models.huggingface.params import HuggingFaceParams
 from sluiceway.usecases.image import examples, historic, learning, params, senses
 from sluiceway.usecases.targets.base import Modality
 from sluiceway.usecases.targets.classes import CLASS
@@ -28,7 +29,7 @@ IMAGE = Modality(
     arrays=examples.arrays,
     inputs=("image",),
     network="a residual network",
-    models=(params.ResidualParams, historic.AlexNetParams, historic.DeepBeliefParams),
+    models=(params.ResidualParams, historic.AlexNetParams, historic.DeepBeliefParams, HuggingFaceParams),
     build=learning.build,
     augmentation=params.ImageAugmentation,
     draws=learning.DRAWS,

@@ -5,6 +5,7 @@ Shapes: B images, C channels, H height, W width.
 
 from typing import TYPE_CHECKING
 
+from sluiceway.models.huggingface.params import HuggingFaceParams
 from sluiceway.usecases.base import Batch, Encoding
 from sluiceway.usecases.image import historic
 from sluiceway.usecases.image.params import ImageAugmentation, ResidualParams
@@ -13,10 +14,16 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-def build(
-    params: ResidualParams | historic.AlexNetParams | historic.DeepBeliefParams, encoding: Encoding, outputs: int
-) -> "nn.Module":
-    """Make the untrained network."""
+Params = ResidualParams | historic.AlexNetParams | historic.DeepBeliefParams | HuggingFaceParams
+
+
+def build(params: Params, encoding: Encoding, outputs: int) -> "nn.Module":
+    """Make the network that training begins with."""
+    if isinstance(params, HuggingFaceParams):
+        from sluiceway.models.huggingface import images
+
+        size = (encoding["size"], encoding["size"])
+        return images.build(params, size=size, outputs=outputs, mean=encoding["mean"], std=encoding["std"])
     if not isinstance(params, ResidualParams):
         return historic.build(params, encoding, outputs)
     from sluiceway.models.residual import ResidualNet

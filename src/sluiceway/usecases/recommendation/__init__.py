@@ -4,6 +4,7 @@ An example is one interaction: a line of the table. A user's last choice is the 
 the model foretells each from what stands before it. The whole catalogue is ranked.
 """
 
+from sluiceway.models.huggingface.params import HuggingFaceParams
 from sluiceway.usecases.base import Serving, UseCase, no_augmentation
 from sluiceway.usecases.recommendation import baselines, examples, learning, params, probing, scoring, senses, serving
 
@@ -20,7 +21,7 @@ USECASE = UseCase(
     fit=examples.fit,
     encode=examples.encode,
     looks_back=True,
-    models=(params.SASRecParams,),
+    models=(params.SASRecParams, HuggingFaceParams),
     build=learning.build,
     objective=params.NextItemObjective,
     losses=learning.losses,

@@ -5,6 +5,7 @@ Shapes: B histories, T = context, I items with 0 for none, n choices to foretell
 
 from typing import TYPE_CHECKING
 
+from sluiceway.models.huggingface.params import HuggingFaceParams
 from sluiceway.usecases.base import Batch, Encoding
 from sluiceway.usecases.recommendation.params import NextItemObjective, SASRecParams
 
@@ -12,8 +13,12 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-def build(params: SASRecParams, encoding: Encoding) -> "nn.Module":
-    """Make the untrained network."""
+def build(params: SASRecParams | HuggingFaceParams, encoding: Encoding) -> "nn.Module":
+    """Make the network that training begins with."""
+    if isinstance(params, HuggingFaceParams):
+        from sluiceway.models.huggingface import tokens
+
+        return tokens.build_for_items(params, items=len(encoding["items"]), context=encoding["context"])
     from sluiceway.models.sasrec import SASRec
 
     return SASRec(

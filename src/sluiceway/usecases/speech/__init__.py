@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from sluiceway.models.huggingface.params import HuggingFaceParams
 from sluiceway.usecases.speech import examples, layouts, learning, params, senses, transcribed
 from sluiceway.usecases.targets.base import Modality
 from sluiceway.usecases.targets.classes import CLASS
@@ -33,7 +34,7 @@ SPEECH = Modality(
     arrays=examples.arrays,
     inputs=("levels",),
     network="a residual network or a Conformer on spectrograms",
-    models=(params.ConvParams, params.ConformerParams),
+    models=(params.ConvParams, params.ConformerParams, HuggingFaceParams),
     build=learning.build,
     augmentation=params.SpeechAugmentation,
     draws=learning.DRAWS,
@@ -60,7 +61,7 @@ TRANSCRIBED = replace(
     arrays=examples.transcribed_arrays,
     inputs=("levels", "frames"),
     network="a Conformer or a residual network on spectrograms, with CTC,",
-    models=(params.ConformerParams, params.ConvParams),
+    models=(params.ConformerParams, params.ConvParams, HuggingFaceParams),
     build=learning.build_by_moment,
     augmentation=params.TranscribedAugmentation,
     draws=learning.TRANSCRIBED_DRAWS,

@@ -5,6 +5,7 @@ Shapes: B sounds, M mel bands, T frames.
 
 from typing import TYPE_CHECKING
 
+from sluiceway.models.huggingface.params import HuggingFaceParams
 from sluiceway.usecases.base import Batch, Encoding
 from sluiceway.usecases.speech.params import (
     ConformerParams,
@@ -18,18 +19,27 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-def build(params: ConvParams | ConformerParams, encoding: Encoding, outputs: int) -> "nn.Module":
-    """Make the untrained network that answers a whole sound."""
+SoundParams = ConvParams | ConformerParams | HuggingFaceParams
+
+
+def build(params: SoundParams, encoding: Encoding, outputs: int) -> "nn.Module":
+    """Make the network that answers a whole sound, as training begins with it."""
     return _network(params, encoding, outputs, by_moment=False)
 
 
-def build_by_moment(params: ConvParams | ConformerParams, encoding: Encoding, outputs: int) -> "nn.Module":
-    """Make the untrained network that answers each moment of a sound."""
+def build_by_moment(params: SoundParams, encoding: Encoding, outputs: int) -> "nn.Module":
+    """Make the network that answers each moment of a sound, as training begins with it."""
     return _network(params, encoding, outputs, by_moment=True)
 
 
-def _network(params: ConvParams | ConformerParams, encoding: Encoding, outputs: int, *, by_moment: bool) -> "nn.Module":
-    common = {"outputs": outputs, "mean": encoding["mean"], "std": encoding["std"], "by_moment": by_moment}
+def _network(params: SoundParams, encoding: Encoding, outputs: int, *, by_moment: bool) -> "nn.Module":
+    common = {"outputs": outputs, "mean": encoding["mean"], "std": encoding["std"]}
+    if isinstance(params, HuggingFaceParams):
+        from sluiceway.models.huggingface import spectrograms
+
+        make = spectrograms.build_by_moment if by_moment else spectrograms.build
+        return make(params, frames=encoding["frames"], **common)
+    common["by_moment"] = by_moment
     if isinstance(params, ConformerParams):
         from sluiceway.models.conformer import Conformer
 

@@ -50,7 +50,7 @@ class Modality:
     """What the networks are, for people."""
     models: tuple[type[ModelParams], ...]
     build: Callable[[Any, Encoding, int], "nn.Module"]
-    """Make the untrained network: (model section, encoding, K)."""
+    """Make the network that training begins with: (model section, encoding, K)."""
     augmentation: type[Section]
     """Options of the random changes of training contents."""
     draws: int

@@ -120,7 +120,7 @@ class _Pair:
             yield Item(loaded.row, {**self.modality.arrays(loaded.payload, encoding), **wanted})
 
     def build(self, params: ModelParams, encoding: Encoding) -> "nn.Module":
-        """Make the untrained network with as many outputs as the target needs."""
+        """Make the network that training begins with, with as many outputs as the target needs."""
         return self.modality.build(params, encoding, self.target.outputs(encoding))
 
     def outputs(self, model: "nn.Module", batch: Batch) -> "Tensor":

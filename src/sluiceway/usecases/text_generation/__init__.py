@@ -5,6 +5,7 @@ one stream of tokens; an item is a window of it. Scores are in bits per byte of 
 other vocabularies, n-grams and compressors stand on one scale.
 """
 
+from sluiceway.models.huggingface.params import HuggingFaceParams
 from sluiceway.usecases.base import Serving, UseCase, no_augmentation
 from sluiceway.usecases.text_generation import baselines, examples, learning, params, probing, scoring, senses, serving
 
@@ -26,7 +27,7 @@ USECASE = UseCase(
     encode_params=params.TextEncoding,
     fit=examples.fit,
     encode=examples.encode,
-    models=(params.GPTParams,),
+    models=(params.GPTParams, HuggingFaceParams),
     build=learning.build,
     objective=params.TextObjective,
     losses=learning.losses,

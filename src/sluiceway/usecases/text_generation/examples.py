@@ -17,7 +17,7 @@ from sluiceway.data.texts import mojibake
 from sluiceway.errors import DataError, UnknownLayout
 from sluiceway.usecases.base import Encoding, Item, Loaded
 from sluiceway.usecases.text_generation.params import TextData, TextEncoding
-from sluiceway.usecases.text_generation.tokens import END, token_sizes, tokenizer_of
+from sluiceway.usecases.text_generation.tokens import END, taken_from, token_sizes, tokenizer_of
 
 SUFFIXES = frozenset({".txt", ".text", ".md"})
 _LAYOUT = "plain text files, UTF-8: data/raw/<pipeline>/<document>.txt"
@@ -26,6 +26,8 @@ _SHORT, _CONSTANT = 8, 2
 _MARK = 10
 """Hexadecimal digits of a content's checksum in an id. Among a million passages two may share them: then the second
 has a number."""
+_SMALL = 65536
+"""Tokens that 16 bits can tell apart."""
 _SEPARATORS = {"block": re.compile(rb"(?:[ \t\r]*\n){2,}"), "line": re.compile(rb"\n")}
 
 
@@ -105,7 +107,9 @@ def expectations() -> list[dict[str, Any]]:
 
 
 def fit(training: Iterable[Loaded], params: TextEncoding) -> Encoding:
-    """Learn the vocabulary (Sennrich et al., 2016) from the training passages."""
+    """Learn the vocabulary (Sennrich et al., 2016) from the training passages, or take that of pretrained weights."""
+    if params.tokenizer is not None:
+        return {**taken_from(Path(params.tokenizer)), "context": params.context}
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
@@ -118,7 +122,8 @@ def fit(training: Iterable[Loaded], params: TextEncoding) -> Encoding:
         show_progress=False,
     )
     tokenizer.train_from_iterator((loaded.payload.decode() for loaded in training), trainer)
-    return {"tokenizer": tokenizer.to_str(), "vocabulary": tokenizer.get_vocab_size(), "context": params.context}
+    size = tokenizer.get_vocab_size()
+    return {"tokenizer": tokenizer.to_str(), "vocabulary": size, "end": 0, "context": params.context}
 
 
 def encode(examples: Iterable[Loaded], encoding: Encoding, split: SplitName) -> Iterator[Item]:
@@ -130,7 +135,7 @@ def encode(examples: Iterable[Loaded], encoding: Encoding, split: SplitName) -> 
     Yields:
         ``tokens`` [T + 1], ``scored`` [T] (whether the token after each counts), ``bytes`` and ``words`` scored.
     """
-    context = int(encoding["context"])
+    context, end = int(encoding["context"]), int(encoding["end"])
     tokens, rows = _stream(examples, encoding)
     sizes, spaces = token_sizes(encoding)
     step = context if split == "train" else max(1, context // 2)
@@ -139,11 +144,11 @@ def encode(examples: Iterable[Loaded], encoding: Encoding, split: SplitName) -> 
         window = tokens[start : start + context + 1]
         if split == "train" and len(window) < context + 1 and start > 0:
             break
-        padded = np.concatenate([window, np.zeros(context + 1 - len(window), tokens.dtype)])
+        padded = np.concatenate([window, np.full(context + 1 - len(window), end, tokens.dtype)])
         targets = np.arange(start + 1, start + context + 1)
         counts = (targets < len(tokens)) & (targets >= (0 if split == "train" else scored_up_to))
         if split != "train":
-            counts &= padded[1:] != 0
+            counts &= padded[1:] != end
         if counts.any():
             arrays = {
                 "tokens": padded,
@@ -158,10 +163,11 @@ def encode(examples: Iterable[Loaded], encoding: Encoding, split: SplitName) -> 
 def _stream(examples: Iterable[Loaded], encoding: Encoding) -> tuple[np.ndarray, np.ndarray]:
     """Return all tokens of the passages, each after an END, and the example's row for each token: [tokens] each."""
     tokenizer = tokenizer_of(encoding)
+    kind = np.uint16 if encoding["vocabulary"] <= _SMALL else np.int32
     tokens, rows = [], []
     for loaded in examples:
-        ids = [0, *tokenizer.encode(loaded.payload.decode()).ids]
-        tokens.append(np.array(ids, np.uint16))
+        ids = [encoding["end"], *tokenizer.encode(loaded.payload.decode(), add_special_tokens=False).ids]
+        tokens.append(np.array(ids, kind))
         rows.append(np.full(len(ids), loaded.row))
     if not tokens:
         raise DataError("a split has no passages", hint="give more text, or other shares in data.split")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sluiceway.models.huggingface.params import HuggingFaceParams
 from sluiceway.usecases.base import Batch, Encoding
 from sluiceway.usecases.text_generation.params import GPTParams, TextObjective
 
@@ -16,8 +17,12 @@ if TYPE_CHECKING:
 LN2 = float(np.log(2))
 
 
-def build(params: GPTParams, encoding: Encoding) -> "nn.Module":
-    """Make the untrained network."""
+def build(params: GPTParams | HuggingFaceParams, encoding: Encoding) -> "nn.Module":
+    """Make the network that training begins with."""
+    if isinstance(params, HuggingFaceParams):
+        from sluiceway.models.huggingface import tokens
+
+        return tokens.build(params, vocabulary=encoding["vocabulary"], context=encoding["context"], end=encoding["end"])
     from sluiceway.models.gpt import GPT
 
     return GPT(

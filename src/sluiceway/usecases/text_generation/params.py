@@ -15,10 +15,13 @@ class TextData(DataParams):
 
 
 class TextEncoding(Section):
-    """Byte-level BPE, learned from the training split."""
+    """Byte-level BPE, learned from the training split or taken from pretrained weights."""
 
     vocabulary: int = Field(2048, ge=257, le=65536)
-    """Number of tokens."""
+    """Number of tokens that are learned."""
+    tokenizer: str | None = None
+    """Folder of pretrained weights whose tokens are taken (``tokenizer.json``, byte-level): with ``pretrained`` weights
+    these are the ones that mean something to them. null: tokens are learned."""
     context: int = Field(128, ge=8)
     """Tokens the model looks back on."""
 

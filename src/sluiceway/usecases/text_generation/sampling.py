@@ -25,13 +25,13 @@ def generate(
     import torch
 
     dice = torch.Generator().manual_seed(seed)
-    stream = [0, *tokenizer_of(encoding).encode(prompt).ids]
+    stream = [encoding["end"], *tokenizer_of(encoding).encode(prompt, add_special_tokens=False).ids]
     first = len(stream)
     with torch.inference_mode():
         for _ in range(tokens):
             logits = model(torch.tensor([stream[-encoding["context"] :]]))[0, -1]  # [V]
             token = int(logits.argmax()) if temperature <= 0 else _draw(logits / temperature, top_p, dice)
-            if token == 0:
+            if token == encoding["end"]:
                 break
             stream.append(token)
     return stream[first:]

@@ -1,18 +1,52 @@
-"""The vocabulary that ``fit`` learned, made ready for use.
+"""The vocabulary that ``fit`` learned or took, made ready for use.
 
 Shapes: V vocabulary.
 """
 
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sluiceway.errors import ConfigError
 from sluiceway.usecases.base import Encoding
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 END = "<|end|>"
+"""What stands between passages, where the vocabulary is learned."""
+
+
+def taken_from(folder: Path) -> Encoding:
+    """Return the tokens of pretrained weights; END is what ends a text for them.
+
+    Raises:
+        ConfigError: they are not there, or not byte-level, so that nobody can say how many bytes each stands for.
+    """
+    from tokenizers import Tokenizer
+
+    documents = {}
+    for name in ("tokenizer.json", "config.json"):
+        try:
+            documents[name] = json.loads((folder / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"encode.tokenizer: {folder / name} cannot be read: {error}",
+                hint="give the folder of the pretrained weights, with tokenizer.json and config.json",
+            ) from None
+    text = json.dumps(documents["tokenizer.json"], ensure_ascii=False)
+    end = documents["config.json"].get("eos_token_id")
+    end = end[0] if isinstance(end, list) and end else end
+    if '"ByteLevel"' not in json.dumps(documents["tokenizer.json"].get("decoder")) or not isinstance(end, int):
+        raise ConfigError(
+            f"encode.tokenizer: the tokens of {folder} are not byte-level, or its config.json names no eos_token_id",
+            hint="scores are in bits per byte: take byte-level tokens, such as those of GPT-2, Llama 3 or Qwen",
+        )
+    # Some networks have room for more tokens than there are.
+    size = max(Tokenizer.from_str(text).get_vocab_size(), int(documents["config.json"].get("vocab_size", 0)))
+    return {"tokenizer": text, "vocabulary": size, "end": end}
 
 
 def tokenizer_of(encoding: Encoding) -> "Tokenizer":
@@ -35,5 +69,5 @@ def token_sizes(encoding: Encoding) -> tuple[np.ndarray, np.ndarray]:
     pieces = token_pieces(encoding)
     sizes = np.array([len(piece) for piece in pieces])
     spaces = np.array([piece.count("\u0120") + piece.count("\u010a") for piece in pieces])
-    sizes[0] = 0
+    sizes[encoding["end"]] = 0
     return sizes, spaces
