@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluiceway.data.sources import byte_range, byte_ranges, checksum, file_of, files_below, load
+from sluiceway.data.sources import byte_range, byte_ranges, checksum, files_below, files_of, load
 from sluiceway.data.table import BadExample
 from sluiceway.errors import NoRawData
 
@@ -33,7 +33,7 @@ def test_several_ranges_are_read_one_behind_the_other(content, data, tmp_path_fa
     ]
     source = byte_ranges("a.csv", ranges)
     assert load(raw, source) == b"".join(content[start:end] for start, end in ranges)
-    assert file_of(source) == "a.csv"
+    assert files_of(source) == ("a.csv",)
 
 
 def test_a_file_that_ends_before_one_of_its_ranges_is_a_bad_example(tmp_path):

@@ -126,10 +126,11 @@ class Listing:
 
         Returns:
             The columns of what was listed, and why examples are set aside: [n] each. Of several reasons the first
-            counts: a repeated id, left out by a person, the content, a time that cannot be read, no time, the target.
+            counts: a repeated id, left out by a person, the content, the list, a time that cannot be read, no time, the
+            target.
         """
         examples, checksums = block.examples, block.checksum_texts()
-        found = list(reasons)
+        found = [reason or each.fault for reason, each in zip(reasons, examples, strict=True)]
         groups = [each.group or self._search(self._group, each.id) for each in examples]
         times = [each.time for each in examples]
         if self._time:

@@ -23,7 +23,7 @@ import pyarrow as pa
 from sluiceway.data.measuring.contents import DIGEST, SKETCH_COLUMNS, fact_columns
 from sluiceway.data.measuring.engines import cores
 from sluiceway.data.measuring.store import Keys, Rows, Store, keys_of
-from sluiceway.data.sources import Shelf, file_of
+from sluiceway.data.sources import Shelf, files_of
 from sluiceway.data.table import BadExample, MeasureKind
 
 Flags = npt.NDArray[np.bool_]
@@ -84,12 +84,15 @@ class Stamps:
         """Ask the file system."""
         now = time.time_ns()
         digests, settled = [], []
-        last, state, old = "", b"", False
+        last: tuple[str, ...] = ()
+        state, old = b"", False
         for source in sources:
-            name = file_of(source)
-            if name != last:
-                state, old = _state(f"{raw}{os.sep}{name}", now)
-                last = name
+            names = files_of(source)
+            if names != last:
+                states = [_state(f"{raw}{os.sep}{name}", now) for name in names]
+                state = b"".join(each for each, _ in states) if all(each for each, _ in states) else b""
+                old = all(settled_before for _, settled_before in states)
+                last = names
             key = hashlib.blake2b(source.encode("utf-8", "surrogateescape") + state, digest_size=DIGEST).digest()
             digests.append(key if state else bytes(DIGEST))
             settled.append(old)
@@ -136,7 +139,7 @@ class Recall:
 
         def digests(places: Rows) -> list[bytes]:
             with Shelf(raw) as shelf:
-                return [_digest(shelf.load, sources[place]) for place in places]
+                return [_digest(load) for load in shelf.each(sources[place] for place in places.tolist())]
 
         with ThreadPoolExecutor(cores()) as pool:
             for places, found in zip(slices, pool.map(digests, slices), strict=True):
@@ -186,8 +189,8 @@ class Recall:
         self._memo.files.add(self._stamps.keys[places[new]], pa.table(values, schema=_CHECKSUM))
 
 
-def _digest(load: Callable[[str], bytes], source: str) -> bytes:
+def _digest(load: Callable[[], bytes]) -> bytes:
     try:
-        return hashlib.sha256(load(source)).digest()[:DIGEST]
+        return hashlib.sha256(load()).digest()[:DIGEST]
     except BadExample:
         return bytes(DIGEST)

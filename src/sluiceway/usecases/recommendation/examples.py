@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sluiceway.data.sources import byte_range, byte_ranges, split_folders
+from sluiceway.data.sides import split_folders
+from sluiceway.data.sources import byte_range, byte_ranges
 from sluiceway.data.splits import read_time
 from sluiceway.data.table import BadExample, Example, Measures, SplitName
 from sluiceway.errors import DataError

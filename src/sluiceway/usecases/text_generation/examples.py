@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from sluiceway.data.sources import byte_range, checksum, files_below, split_folders
+from sluiceway.data.sides import split_folders
+from sluiceway.data.sources import byte_range, checksum, files_below
 from sluiceway.data.table import BadExample, Example, Measures, SplitName
 from sluiceway.errors import DataError, UnknownLayout
 from sluiceway.usecases.base import Encoding, Item, Loaded
