@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
-from sluiceway.usecases.text_generation.examples import read
+from sluiceway.usecases.text_generation.layouts import read
 from sluiceway.usecases.text_generation.params import TextData
 
 Kind = Literal["contract", "example", "data set", "past"]

@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from sluiceway.data.sides import split_folders
-from sluiceway.data.sources import byte_range, byte_ranges
 from sluiceway.data.splits import read_time
 from sluiceway.data.table import BadExample, Example, Measures, SplitName
 from sluiceway.errors import DataError
@@ -67,16 +66,13 @@ def read(raw: Path, data: InteractionData) -> Iterator[Example]:
 
 
 def _lines(table: Table, raw: Path, sides: dict[str, SplitName], data: InteractionData) -> Iterator[_Line]:
-    below = table.path.relative_to(raw)
-    name, split = below.as_posix(), sides.get(below.parts[0])
-    header = table.content[slice(*table.header)] if table.header else b""
-    for number, start, end in table.lines():
-        source = byte_ranges(name, [table.header, (start, end)]) if table.header else byte_range(name, start, end)
+    split = sides.get(table.path.relative_to(raw).parts[0])
+    for place, source, content in table.entries():
         try:
-            said = accepted(header + table.content[start:end], data)
+            said = accepted(content, data)
         except BadExample:
             said = None
-        yield _Line(source, f"{name}:{number}", said, split)
+        yield _Line(source, place, said, split)
 
 
 def _names(lines: Iterable[_Line], *, repeats: bool) -> Iterator[str]:
