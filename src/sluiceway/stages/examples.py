@@ -1,4 +1,4 @@
-"""Reading accepted examples back, for the stages after the gate."""
+"""Examples of the raw folder, and accepted ones read back for the stages after the gate."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -8,12 +8,26 @@ import pyarrow as pa
 
 from sluiceway.data.sources import Shelf, checksum, load
 from sluiceway.data.table import BadExample, Example, SplitName, read_table
-from sluiceway.errors import DataError
+from sluiceway.errors import DataError, UnknownLayout
 from sluiceway.usecases.base import Loaded, Reader
+from sluiceway.usecases.likeness import with_likeness
 from sluiceway.usecases.pipeline import Pipeline
 
 if TYPE_CHECKING:
     import polars as pl
+
+
+def listed_examples(pipeline: Pipeline) -> Iterator[Example]:
+    """List the raw examples.
+
+    Raises:
+        NoRawData: there are none.
+        UnknownLayout: the use case does not understand how they lie; names another one that does.
+    """
+    try:
+        yield from pipeline.usecase.read(pipeline.raw, pipeline.params.data)
+    except UnknownLayout as error:
+        raise with_likeness(error, pipeline.raw, pipeline.root, pipeline.usecase) from None
 
 
 def accepted_examples(pipeline: Pipeline) -> pa.Table:

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from sluiceway.errors import GateClosed, UsageError
 from sluiceway.stages.console import console, progress
+from sluiceway.stages.examples import listed_examples
 from sluiceway.usecases.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def _table(pipeline: Pipeline) -> Iterator[Path]:
             measured = measure_all(
                 usecase,
                 pipeline.raw,
-                usecase.read(pipeline.raw, params.data),
+                listed_examples(pipeline),
                 params.data,
                 Path(folder),
                 compared=params.gates.data.compared,

@@ -30,7 +30,7 @@ from sluiceway.gates import data as data_gate
 from sluiceway.gates.verdict import Severity, Verdict
 from sluiceway.stages.console import progress, warn
 from sluiceway.stages.data_report import write_data_report
-from sluiceway.stages.examples import loader_of_row
+from sluiceway.stages.examples import listed_examples, loader_of_row
 from sluiceway.stages.frame import done, stage
 from sluiceway.stages.recall import memo_of
 from sluiceway.stages.reference import reference_of
@@ -78,7 +78,7 @@ def _measure(pipeline: Pipeline) -> Measured:
         return measure_all(
             usecase,
             pipeline.raw,
-            iter(usecase.read(pipeline.raw, params.data)),
+            listed_examples(pipeline),
             params.data,
             pipeline.validated,
             compared=params.gates.data.compared,

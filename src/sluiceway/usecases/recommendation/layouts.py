@@ -74,10 +74,11 @@ def interaction_of(payload: bytes) -> Interaction:
     Raises:
         BadExample: it is no text, has too few or too many fields, or a rating or a time that is none.
     """
+    payload = payload.removeprefix(b"\xef\xbb\xbf")
     if payload.startswith(b"{"):
         return _of_object(payload)
     try:
-        *header, line = payload.decode("utf-8-sig").splitlines()
+        *header, line = payload.decode().splitlines()
     except UnicodeDecodeError as error:
         raise BadExample("unreadable", f"not UTF-8 at byte {error.start}") from None
     except ValueError:
