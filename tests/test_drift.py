@@ -40,12 +40,15 @@ DOCS = [
         "docs/data-gate.md",
         "docs/layers.md",
         "data/corrections/README.md",
+        "data/sides/README.md",
+        "docs/layouts.md",
     )
 ]
 PRODUCED = (
     "data/corrections",
     "data/raw",
     "data/reference",
+    "data/sides",
     "data/validated",
     "data/shards",
     "models",

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
+from sluiceway.data.settled import read_settled
 from sluiceway.errors import GateClosed, UsageError
 from sluiceway.stages.console import console, progress
 from sluiceway.stages.examples import listed_examples
@@ -128,6 +129,7 @@ def _table(pipeline: Pipeline) -> Iterator[Path]:
                 Path(folder),
                 compared=params.gates.data.compared,
                 corrections=read_corrections(pipeline.corrections),
+                settled=read_settled(pipeline.sides),
                 on_example=meter.update,
             )
         aside = sum(measured.quarantined.values())

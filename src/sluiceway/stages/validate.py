@@ -24,6 +24,7 @@ from sluiceway.data.learning.learner import cross_fit
 from sluiceway.data.measuring.engines import Mapper, all_cores
 from sluiceway.data.measuring.measure_all import Measured, measure_all
 from sluiceway.data.offenders import write_offenders
+from sluiceway.data.settled import read_settled
 from sluiceway.data.sketches import Sketches
 from sluiceway.data.table import schema
 from sluiceway.gates import data as data_gate
@@ -83,6 +84,7 @@ def _measure(pipeline: Pipeline) -> Measured:
             pipeline.validated,
             compared=params.gates.data.compared,
             corrections=read_corrections(pipeline.corrections),
+            settled=read_settled(pipeline.sides),
             memo=memo_of(pipeline),
             engine=_engine(),
             on_example=meter.update,

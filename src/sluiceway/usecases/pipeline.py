@@ -95,6 +95,11 @@ class Pipeline:
         return self.root / "data" / "corrections" / f"{self.name}.csv"
 
     @property
+    def sides(self) -> Path:
+        """Sides that were written down, in the place of the hash."""
+        return self.root / "data" / "sides" / f"{self.name}.csv"
+
+    @property
     def overrides(self) -> Path:
         """The ledger of overrides, of all pipelines."""
         return self.root / "data" / "overrides.jsonl"

@@ -26,7 +26,7 @@ from sluiceway.data.measuring.memo import Memo, Recall
 from sluiceway.data.measuring.repeats import Repeats
 from sluiceway.data.measuring.sample import Sample, limit
 from sluiceway.data.measuring.store import Rows, keys_of
-from sluiceway.data.table import Example, TableWriter, schema
+from sluiceway.data.table import Example, SplitName, TableWriter, schema
 from sluiceway.errors import DataError
 
 BLOCK = 4096
@@ -67,6 +67,7 @@ def measure_all(
     *,
     compared: int,
     corrections: Mapping[str, Correction] | None = None,
+    settled: Mapping[str, SplitName] | None = None,
     memo: Memo | None = None,
     engine: Mapper = all_cores,
     on_example: Callable[[int], None] = lambda done: None,
@@ -81,6 +82,7 @@ def measure_all(
         folder: where the tables go.
         compared: examples that are sketched at most; of more, a sample is.
         corrections: what a person has corrected, by id.
+        settled: sides that were written down, by group, or by checksum where there is none.
         memo: what earlier runs saw; None: everything is looked at.
         engine: where the work is done.
         on_example: called with the number done so far, now and then.
@@ -89,7 +91,7 @@ def measure_all(
         ConfigError: times of the split cannot be read.
         DataError: the use case gave something that it had not announced, or nothing could be fetched.
     """
-    listing = Listing(params, corrections or {}, usecase.judge)
+    listing = Listing(params, corrections or {}, usecase.judge, settled or {})
     look = Look.of(usecase, raw, params)
     columns = schema(usecase.measures)
     with (
