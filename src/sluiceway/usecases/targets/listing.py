@@ -91,11 +91,11 @@ def read_listed(raw: Path, data: ListedData, target: TargetKind, kind: Kind) -> 
     every = files_below(raw, None)
     files = [path for path in every if path.suffix.lower() in kind.suffixes]
     lists = lists_among(every, raw, data, target)
+    if not files and not any(_elsewhere(table, data) for table in lists):
+        raise _none(raw, every, kind, target)
     if lists:
         yield from _from_lists(raw, files, lists, data, target, kind)
         return
-    if not files:
-        raise _none(raw, every, kind, target)
     options = [name for name in ("path", "label", "group_column", "split_column", "time_column") if getattr(data, name)]
     if options:
         raise UnknownLayout(
@@ -135,6 +135,13 @@ def lists_among(files: Sequence[Path], raw: Path, data: ListedData, target: Targ
             raise
         lists += [table] if whole else []
     return lists
+
+
+def _elsewhere(table: List, data: ListedData) -> bool:
+    """Whether the first contents that a list names have URIs."""
+    column = column_of(table, data.path, PATHS, "data.path")
+    first = (record.text(column) for _, record in zip(range(_PEEKED), table.records(), strict=False))
+    return any(is_uri(name) for name in first if name is not None)
 
 
 def _in_folders(raw: Path, files: Sequence[Path], kind: Kind, target: TargetKind) -> Iterator[Example]:
