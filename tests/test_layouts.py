@@ -249,6 +249,20 @@ def test_a_list_cannot_lead_out_of_the_raw_folder(tmp_path):
         load(raw, out.source)
 
 
+def test_a_table_of_something_else_may_lie_there(tmp_path):
+    build(tmp_path, "classes.csv | id,label\n | 0,rose\n | 1,tulip\nrose/1.png\ntulip/2.png\n")
+    assert [(each.id, each.target) for each in IMAGE.read(tmp_path, ImageData())] == [
+        ("rose/1.png", "rose"),
+        ("tulip/2.png", "tulip"),
+    ]
+
+
+def test_a_broken_record_does_not_break_the_sides(tmp_path):
+    tree = "metadata.csv | file_name,label,split\n | 0.png,a,train\n | oh no\n | 1.png,b,test\n0.png\n1.png\n"
+    build(tmp_path, tree)
+    assert [each.split for each in IMAGE.read(tmp_path, ImageData())] == ["train", None, "test"]
+
+
 # Paths
 
 

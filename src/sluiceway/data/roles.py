@@ -100,6 +100,8 @@ def sided(lists: Sequence[List], roles: Sequence[Roles]) -> bool:
     met: dict[SplitName | None, str] = {}
     for table, each in zip(lists, roles, strict=True):
         for record in table.records():
+            if record.fault:
+                continue
             said = record.text(each.split)
             met.setdefault(side_of(said), f"{record.place} says {said!r}" if said else f"{record.place} says none")
     hint = "name every side train, validation or test; or set data.split_column: '' and sides are made by hash"

@@ -179,7 +179,7 @@ class Shelf:
         try:
             stamp = path.stat().st_mtime_ns
             group, start = _row_group(str(path), stamp, row)
-            table = _rows(str(path), stamp, group, key.partition(".")[0])
+            table = _rows(str(path), stamp, group, key)
         except (OSError, pa.ArrowException) as error:
             raise BadExample("unreadable", str(error).partition(". Detail")[0]) from None
         except IndexError:
@@ -238,11 +238,12 @@ def _starts(path: str, stamp: int) -> list[int]:
 
 
 @lru_cache(maxsize=4)
-def _rows(path: str, stamp: int, group: int, column: str) -> "pa.Table":
-    """Read a row group, or one column of it; the last few are held."""
+def _rows(path: str, stamp: int, group: int, key: str) -> "pa.Table":
+    """Read a row group, or the column of it that a key begins with; the last few are held."""
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
+        column = key if key in file.schema_arrow.names else key.partition(".")[0]
         return file.read_row_group(group, [column] if column else None)
 
 
@@ -273,7 +274,7 @@ def pick(record: bytes, key: str) -> bytes:
         found = json.loads(record)
     except ValueError as error:
         raise BadExample("unreadable", f"not JSON: {error}") from None
-    for name in key.split("."):
+    for name in [key] if key in found else key.split("."):
         found = found.get(name) if isinstance(found, dict) else None
     if not isinstance(found, str | int | float):
         raise BadExample("missing_field", f"no text at {key}")

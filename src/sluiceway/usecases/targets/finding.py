@@ -15,74 +15,85 @@ _CLOSE = 2000
 
 
 @dataclass(frozen=True)
+class Files:
+    """The files that a list may name."""
+
+    names: frozenset[str]
+    """Paths below the raw folder."""
+    stems: Mapping[str, str]
+    """Them by their path without the suffix, where that is unique."""
+
+    @classmethod
+    def of(cls, names: Iterable[str]) -> "Files":
+        """Take files by their paths below the raw folder."""
+        found = frozenset(names)
+        return cls(found, _stems(found))
+
+    def find(self, place: str) -> str | None:
+        """Return the file at a place, with or without its suffix."""
+        return place if place in self.names else self.stems.get(place)
+
+
+@dataclass(frozen=True)
 class Finder:
     """Turns the paths of one list into paths below the raw folder, all by one rule.
 
     One rule for all: a file that is missing is missing, and is not taken for another one of the same name elsewhere.
     """
 
-    known: frozenset[str]
-    """Files, as paths below the raw folder."""
-    stems: Mapping[str, str]
-    """Files by their path without the suffix, where that is unique."""
+    files: Files
     strip: str
     """What paths begin with, and is left out."""
     folder: str
     """Folder below the raw folder, with a slash behind it, that what is left lies in."""
 
     @classmethod
-    def learn(
-        cls, path: Path, raw: Path, names: Sequence[str], known: frozenset[str], strip: str, noun: str
-    ) -> "Finder":
+    def learn(cls, path: Path, raw: Path, names: Sequence[str], files: Files, strip: str, noun: str) -> "Finder":
         """Find the rule by which most of some names lead to files.
 
         Args:
             path: of the list.
             raw: the raw folder.
             names: the first ones of the list.
-            known: files, as paths below the raw folder.
+            files: that may be meant.
             strip: what names begin with, as the parameters say.
             noun: of a file, for messages.
 
         Raises:
             UnknownLayout: no name leads to a file; or they would if something was stripped, which it says.
         """
-        stems = _stems(known)
         own = path.parent.relative_to(raw).as_posix()
         here = "" if own == "." else f"{own}/"
         rules = [(strip, here), (strip, "")]
-        best = _best(rules, names, known, stems)
+        best = _best(rules, names, files)
         if names and best is None:
-            best = _best(_moved(names[:_TRIED], known, strip), names, known, stems)
+            best = _best(_moved(names[:_TRIED], files.names, strip), names, files)
             if best is None:
-                raise _astray(path, names[0], known, here, noun)
+                raise _astray(path, names[0], files.names, here, noun)
             if best[0].startswith("/") or best[0][1:2] == ":":
                 raise UnknownLayout(
                     f"{path} names {names[0]}, a path of another machine",
                     hint=f"nearest: data.strip: {best[0]!r} in the parameters leads to {noun}s that are here",
                 )
-        return cls(known, stems, *(best or rules[0]))
+        return cls(files, *(best or rules[0]))
 
     def find(self, name: str) -> str:
         """Return the path below the raw folder of what a list names, whether or not there is such a file."""
-        return _under(self.strip, self.folder, name, self.known, self.stems) or _clean(_slashed(name))
+        return _under(self.strip, self.folder, name, self.files) or _clean(_slashed(name))
 
 
-def _best(
-    rules: Iterable[tuple[str, str]], names: Sequence[str], known: frozenset[str], stems: Mapping[str, str]
-) -> tuple[str, str] | None:
+def _best(rules: Iterable[tuple[str, str]], names: Sequence[str], files: Files) -> tuple[str, str] | None:
     """Return the rule that leads most names to files, the first of equals; None when none leads any."""
-    counts = {rule: sum(_under(*rule, name, known, stems) is not None for name in names) for rule in rules}
+    counts = {rule: sum(_under(*rule, name, files) is not None for name in names) for rule in rules}
     rule = max(counts, key=lambda each: counts[each], default=None)
     return rule if rule is not None and counts[rule] else None
 
 
-def _under(strip: str, folder: str, name: str, known: frozenset[str], stems: Mapping[str, str]) -> str | None:
+def _under(strip: str, folder: str, name: str, files: Files) -> str | None:
     name = _slashed(name)
     if strip and not name.startswith(strip):
         return None
-    place = f"{folder}{name[len(strip) :].removeprefix('./')}"
-    return place if place in known else stems.get(place)
+    return files.find(f"{folder}{name[len(strip) :].removeprefix('./')}")
 
 
 def _moved(names: Iterable[str], known: Iterable[str], strip: str) -> list[tuple[str, str]]:

@@ -17,7 +17,7 @@ from sluiceway.data.sides import side_of, split_folders, split_names
 from sluiceway.data.sources import content_at, files_below
 from sluiceway.data.table import Example, TargetKind
 from sluiceway.errors import UnknownLayout, nearest
-from sluiceway.usecases.targets.finding import Finder
+from sluiceway.usecases.targets.finding import Files, Finder
 
 COLUMNS: Mapping[TargetKind, tuple[str, ...]] = {
     "class": ("label", "class", "class_name", "category", "target", "transcription"),
@@ -31,7 +31,9 @@ PATHS = (
     *("image", "audio", "wav", "url", "uri", "image_url", "audio_url", "image_id", "audio_id", "id", "name"),
 )
 """Columns that say where a content lies, the likeliest first."""
-SIZES, SUMS = ("size", "bytes", "size_bytes"), ("sha256", "sha_256", "checksum_sha256")
+_WEAK = frozenset({"image", "audio", "image_id", "audio_id", "id", "name"})
+"""Those among them that may as well mean something else: a table is a list by them if they lead to files."""
+SIZES, SUMS = ("bytes", "size_bytes", "content_length"), ("sha256",)
 _METADATA = frozenset({"metadata.csv", "metadata.jsonl", "metadata.parquet"})
 _PEEKED = 50
 """Records of a list by which it is found out how its paths are meant."""
@@ -90,11 +92,12 @@ def read_listed(raw: Path, data: ListedData, target: TargetKind, kind: Kind) -> 
     """
     every = files_below(raw, None)
     files = [path for path in every if path.suffix.lower() in kind.suffixes]
-    lists = lists_among(every, raw, data, target)
+    known = Files.of(path.relative_to(raw).as_posix() for path in files)
+    lists = lists_among(every, raw, known, data, target)
     if not files and not any(_elsewhere(table, data) for table in lists):
         raise _none(raw, every, kind, target)
     if lists:
-        yield from _from_lists(raw, files, lists, data, target, kind)
+        yield from _from_lists(raw, known, lists, data, target, kind)
         return
     options = [name for name in ("path", "label", "group_column", "split_column", "time_column") if getattr(data, name)]
     if options:
@@ -110,7 +113,7 @@ def read_listed(raw: Path, data: ListedData, target: TargetKind, kind: Kind) -> 
     yield from _in_folders(raw, files, kind, target)
 
 
-def lists_among(files: Sequence[Path], raw: Path, data: ListedData, target: TargetKind) -> list[List]:
+def lists_among(files: Sequence[Path], raw: Path, known: Files, data: ListedData, target: TargetKind) -> list[List]:
     """Return the lists: those that the parameters name, else metadata files, else tables with a column of paths.
 
     Raises:
@@ -126,22 +129,41 @@ def lists_among(files: Sequence[Path], raw: Path, data: ListedData, target: Targ
     for path in tables:
         try:
             table = open_list(path, raw)
-            whole = column_of(table, data.path, PATHS, "data.path") and column_of(
-                table, data.label, COLUMNS[target], "data.label"
-            )
+            path_column = column_of(table, data.path, PATHS, "data.path")
+            label = column_of(table, data.label, COLUMNS[target], "data.label")
         except UnknownLayout:
             if data.path is None and data.label is None:  # a table of something else, which may lie there
                 continue
             raise
-        lists += [table] if whole else []
+        if path_column is None or label is None:
+            continue
+        if data.path is None and path_column.lower() in _WEAK and not _leads(table, path_column, known, data):
+            continue
+        lists.append(table)
     return lists
+
+
+def _leads(table: List, column: str, known: Files, data: ListedData) -> bool:
+    """Whether a column of a table mostly leads to contents."""
+    names = _first_names(table, column)
+    paths = [name for name in names if not is_uri(name)]
+    try:
+        finder = Finder.learn(table.path, table.raw, paths, known, data.strip, "")
+    except UnknownLayout:
+        return False
+    lost = sum(finder.find(name) not in known.names for name in paths)
+    return 2 * lost < len(names)
+
+
+def _first_names(table: List, column: str) -> list[str]:
+    first = (record.text(column) for _, record in zip(range(_PEEKED), table.records(), strict=False))
+    return [name for name in first if name is not None]
 
 
 def _elsewhere(table: List, data: ListedData) -> bool:
     """Whether the first contents that a list names have URIs."""
     column = column_of(table, data.path, PATHS, "data.path")
-    first = (record.text(column) for _, record in zip(range(_PEEKED), table.records(), strict=False))
-    return any(is_uri(name) for name in first if name is not None)
+    return column is not None and any(map(is_uri, _first_names(table, column)))
 
 
 def _in_folders(raw: Path, files: Sequence[Path], kind: Kind, target: TargetKind) -> Iterator[Example]:
@@ -185,31 +207,30 @@ class _Columns:
 
 
 def _from_lists(
-    raw: Path, files: Sequence[Path], lists: Sequence[List], data: ListedData, target: TargetKind, kind: Kind
+    raw: Path, known: Files, lists: Sequence[List], data: ListedData, target: TargetKind, kind: Kind
 ) -> Iterator[Example]:
     """Make an example of each record, and one of each file that none names."""
     columns = [_columns(table, data, target, kind) for table in lists]
-    known = frozenset(path.relative_to(raw).as_posix() for path in files)
     by_column = sided(lists, [roles.around for roles in columns])
     by_list = {} if by_column else split_names(raw, [table.path for table in lists])
     finders = [_finder(table, roles, known, data, kind) for table, roles in zip(lists, columns, strict=True)]
     by_folder = {} if by_column or by_list else split_folders(raw, _listed(raw, lists, columns, finders))
     if not any(True for table in lists for _ in table.records()):
         raise UnknownLayout(
-            f"{lists[0].path} names nothing, and {len(files)} {kind.noun}s lie below {raw}", hint="fill the list"
+            f"{lists[0].path} names nothing, and {len(known.names)} {kind.noun}s lie below {raw}", hint="fill the list"
         )
     named: set[str] = set()
     for table, roles, finder in zip(lists, columns, finders, strict=True):
         for record in table.records():
             example = _example(table, record, roles, finder, target)
-            if example.source in known:
+            if example.source in known.names:
                 named.add(example.source)
             side = side_of(record.text(roles.around.split)) if by_column else None
             side = side or by_list.get(table.path) or by_folder.get(example.source.partition("/")[0])
             yield replace(example, split=side)
     if data.unlisted == "ignore":
         return
-    for name in sorted(known - named):
+    for name in sorted(known.names - named):
         yield Example(id=name, source=name, fault="not_listed: no list says what it is")
 
 
@@ -218,7 +239,7 @@ def _listed(raw: Path, lists: Sequence[List], columns: Sequence[_Columns], finde
     for table, roles, finder in zip(lists, columns, finders, strict=True):
         for record in table.records():
             name = record.text(roles.path)
-            if name is not None and not is_uri(name) and (below := finder.find(name)) in finder.known:
+            if name is not None and not is_uri(name) and (below := finder.find(name)) in finder.files.names:
                 yield raw / below
 
 
@@ -243,17 +264,13 @@ def _columns(table: List, data: ListedData, target: TargetKind, kind: Kind) -> _
     return _Columns(path, label, size, sha256, Roles.of(table, data, (path, label)))
 
 
-def _finder(table: List, roles: _Columns, known: frozenset[str], data: ListedData, kind: Kind) -> Finder:
+def _finder(table: List, roles: _Columns, known: Files, data: ListedData, kind: Kind) -> Finder:
     """Find out how the paths of a list are meant.
 
     Raises:
         UnknownLayout: none of the first ones leads to a file; says what would.
     """
-    names = [
-        name
-        for _, record in zip(range(_PEEKED), table.records(), strict=False)
-        if (name := record.text(roles.path)) and not is_uri(name)
-    ]
+    names = [name for name in _first_names(table, roles.path) if not is_uri(name)]
     return Finder.learn(table.path, table.raw, names, known, data.strip, kind.noun)
 
 
