@@ -382,3 +382,19 @@ def test_ratings_in_parquet_lack_a_column(tmp_path):
     pl.DataFrame({"user": [1], "item": [2]}).write_parquet(tmp_path / "a.parquet")
     with pytest.raises(UnknownLayout, match="no column for the time: its columns are user, item"):
         list(find("recommendation", ROOT).read(tmp_path, InteractionData()))
+
+
+def test_options_that_only_decide_what_is_listed_let_nothing_be_measured_again():
+    from types import SimpleNamespace
+
+    from sluiceway.stages.recall import _parameters
+
+    for name in BUILT_IN:
+        for usecase in targets_of(name, ROOT).values():
+            assert usecase.data.listing <= usecase.data.model_fields.keys()
+
+    def key(**options):
+        params = SimpleNamespace(data=ImageData(**options))
+        return _parameters(SimpleNamespace(params=params, usecase=IMAGE))
+
+    assert key(label="kind", unlisted="ignore", list="a.csv", group="(a)") == key()

@@ -21,6 +21,7 @@ SPLITS = ("split", "subset")
 class ListParams(DataParams):
     """Options of lists."""
 
+    listing = DataParams.listing | {"list_", "group_column", "split_column", "time_column"}
     list_: str | None = Field(None, alias="list")
     """Name or pattern of the list, such as ``labels.csv`` or ``*/index.parquet``; default: ``metadata.csv``, ``.jsonl``
     or ``.parquet`` in any folder, else every table with the columns that are needed."""

@@ -42,6 +42,7 @@ _PEEKED = 50
 class ListedData(ListParams):
     """Files in a folder per class, or listed with their targets."""
 
+    listing = ListParams.listing | {"path", "strip", "label", "unlisted"}
     path: str | None = None
     """Column of the list that says where a content lies: a path below the list's folder or the raw folder, with or
     without its suffix, or a URI; default: ``file_name``, ``path``, ``url`` and the like."""

@@ -11,6 +11,8 @@ from sluiceway.data.roles import ListParams
 class TextData(ListParams):
     """Plain text files, or tables with a column of text."""
 
+    listing = ListParams.listing | {"passage", "text_column"}
+
     passage: Literal["block", "line", "file"] = "block"
     """What one example is: text between blank lines, a line, or a whole file. Of a table, it is a record."""
     text_column: str | None = None
