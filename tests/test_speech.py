@@ -130,7 +130,7 @@ def test_a_list_says_the_classes(tmp_path, side, column):
         (
             [["fils", "label"], ["a.wav", "x"]],
             "has no column file_name or filename: found fils, label",
-            "data.path names",
+            "data.path in",
         ),
         ([["file_name", "labl"], ["a.wav", "x"]], "has no column label or class", "did you mean 'labl'"),
         ([["file_name", "label"], ["A.wav", "x"]], "names A.wav, which is no sound", "did you mean 'a.wav'"),
@@ -155,7 +155,7 @@ def test_a_list_that_does_not_fit_is_told(tmp_path, rows, message, hint):
             "nearest: train/metadata.csv",
         ),
         (["a/1.m4a", "a/2.m4a", "b/3.txt"], "no sounds below .*: found 2 x .m4a, 1 x .txt", "convert .m4a"),
-        (["all.tar.gz"], "no sounds below .*: found 1 x .gz", "unpack .gz"),
+        (["all.tar.gz"], "no sounds below .*: found 1 x .gz", "unpack all.tar.gz"),
     ],
 )
 def test_unknown_layouts_are_answered(tmp_path, names, message, hint):
