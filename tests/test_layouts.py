@@ -48,7 +48,7 @@ class Layout:
 def layouts():
     text = (ROOT / "docs" / "layouts.md").read_text(encoding="utf-8")
     pairs = re.findall(r"```yaml\n(.*?)```\n\n```text\n(.*?)```", text, re.DOTALL)
-    assert len(pairs) == text.count("```yaml") >= 18
+    assert len(pairs) == text.count("```yaml") >= 20
     for params, tree in pairs:
         said = re.search(r"# (\d+) examples(, with sides)?", params)
         yield Layout(YAML(typ="safe", pure=True).load(params), int(said[1]), bool(said[2]), tree)
