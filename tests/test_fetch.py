@@ -62,9 +62,12 @@ class Handler(BaseHTTPRequestHandler):
         body = b"" if failing or content is None else content
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command == "GET":
+            self.wfile.write(body)
         with server.lock:
             server.now -= 1
+
+    do_HEAD = do_GET
 
     def log_message(self, *args):
         pass
@@ -223,7 +226,7 @@ def test_other_protocols_are_set_aside(uri, kept):
         fetch(uri, kept, Wanted())
 
 
-@pytest.mark.parametrize(("protocol", "package"), [("s3", "sluiceway[s3]"), ("gs", "sluiceway[gcs]")])
+@pytest.mark.parametrize(("protocol", "package"), [("s3", "sluiceway[s3]"), ("gs", "gcsfs")])
 def test_a_missing_package_is_named(protocol, package, kept, monkeypatch):
     import fsspec
 
@@ -241,6 +244,17 @@ def test_a_missing_package_is_named(protocol, package, kept, monkeypatch):
 def test_local_files_have_uris_too(tmp_path, kept):
     (tmp_path / "1.bin").write_bytes(b"one")
     assert fetch((tmp_path / "1.bin").as_uri(), kept, Wanted()) == b"one"
+
+
+def test_a_bucket_is_spoken_to_with_the_keys_of_the_environment(server, kept, monkeypatch):
+    for name, value in {"ACCESS_KEY_ID": "ann", "SECRET_ACCESS_KEY": "secret", "DEFAULT_REGION": "eu-west-1"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{server.host}")
+    server.contents["/photos/a%20b/1.jpg"] = b"one"
+    fetching.file_system.cache_clear()
+    assert fetch("s3://photos/a b/1.jpg", kept, Wanted(size=3)) == b"one"
+    assert "Credential=ann/" in server.seen[0][0]
+    fetching.file_system.cache_clear()
 
 
 # What is kept

@@ -30,7 +30,7 @@ PROTOCOLS: Mapping[str, str] = {
     "http": "fsspec[http]",
     "https": "fsspec[http]",
     "s3": "sluiceway[s3]",
-    "gs": "sluiceway[gcs]",
+    "gs": "gcsfs",
 }
 """What can be fetched, and the package that brings it."""
 LIMIT = "SLUICEWAY_FETCHED_GB"
