@@ -98,7 +98,7 @@ def read_listed(raw: Path, data: ListedData, target: TargetKind, kind: Kind) -> 
     if not files and not any(_elsewhere(table, data) for table in lists):
         raise _none(raw, every, kind, target)
     if lists:
-        yield from _from_lists(raw, known, lists, data, target, kind)
+        yield from read_lists(raw, known, lists, data, target, kind)
         return
     options = [name for name in ("path", "label", "group_column", "split_column", "time_column") if getattr(data, name)]
     if options:
@@ -207,10 +207,22 @@ class _Columns:
     around: Roles
 
 
-def _from_lists(
+def read_lists(
     raw: Path, known: Files, lists: Sequence[List], data: ListedData, target: TargetKind, kind: Kind
 ) -> Iterator[Example]:
-    """Make an example of each record, and one of each file that none names."""
+    """Make an example of each record, and one of each file that none names.
+
+    Args:
+        raw: the raw folder.
+        known: the files.
+        lists: which name them.
+        data: the data section.
+        target: what is learned.
+        kind: of the files.
+
+    Raises:
+        UnknownLayout: a list lacks a column, names nothing, leads nowhere, or splits the data by half.
+    """
     columns = [_columns(table, data, target, kind) for table in lists]
     by_column = sided(lists, [roles.around for roles in columns])
     by_list = {} if by_column else split_names(raw, [table.path for table in lists])
