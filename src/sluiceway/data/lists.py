@@ -77,13 +77,13 @@ class List:
         if kind_of(self.path) == ".parquet":
             yield from self._rows()
             return
-        read = self._object if not self.mark else self._line
+        read, name = self._line if self.mark else self._object, self.name
         with opened(self.path) as file:
             for at, (number, start, content) in enumerate(_spans(file, quoted=self.mark not in ("", "\t"))):
                 if (self.mark and at == 0) or not content.strip():
                     continue
-                place = f"line {number} of {self.name}"
-                yield read(place, byte_range(self.name, start, start + len(content)), content)
+                place = f"line {number} of {name}"
+                yield read(place, byte_range(name, start, start + len(content)), content)
 
     def field(self, record: Record, column: str) -> str:
         """Name one field of a record, as the content of an example."""
@@ -116,10 +116,10 @@ class List:
         import pyarrow.parquet as pq
 
         with pq.ParquetFile(self.path) as file:
-            number = 0
+            name, number = self.name, 0
             for batch in file.iter_batches(batch_size=4096):
                 for values in batch.to_pylist():
-                    yield Record(f"row {number + 1} of {self.name}", table_row(self.name, number), values)
+                    yield Record(f"row {number + 1} of {name}", table_row(name, number), values)
                     number += 1
 
 
