@@ -19,6 +19,8 @@ from PIL import Image, ImageEnhance, ImageFilter
 
 from sluiceway.usecases.text_generation.layouts import read
 from sluiceway.usecases.text_generation.params import TextData
+from sluiceway.usecases.translation.examples import read as read_translations
+from sluiceway.usecases.translation.params import PairData
 
 Kind = Literal["contract", "example", "data set", "past"]
 Inject = Callable[[Path, float, np.random.Generator], set[str]]
@@ -1270,12 +1272,210 @@ DRIVING_FAULTS = (
 )
 
 
+# Pairs of sentences: two aligned text files.
+
+Pairs = dict[str, list[tuple[str, str]]]
+_SIDES = (".en", ".es")
+
+
+def read_pairs(raw: Path) -> Pairs:
+    """The pairs of each two files."""
+    found = {}
+    for path in sorted(raw.glob(f"*{_SIDES[0]}")):
+        lines = [path.with_suffix(end).read_text(encoding="utf-8").split("\n")[:-1] for end in _SIDES]
+        found[path.stem] = list(zip(*lines, strict=True))
+    return found
+
+
+def write_pairs(raw: Path, pairs: Pairs) -> None:
+    """Write files back."""
+    for name, found in pairs.items():
+        for place, end in enumerate(_SIDES):
+            text = "".join(f"{pair[place]}\n" for pair in found)
+            (raw / f"{name}{end}").write_bytes(text.encode("utf-8", "surrogateescape"))
+
+
+def pair_ids(raw: Path, places: set[tuple[str, int]]) -> set[str]:
+    """Ids of pairs, by file and number: the reader lists files in their order, and lines in theirs."""
+    ids = iter([example.id for example in read_translations(raw, PairData())])
+    return {
+        name
+        for stem, found in read_pairs(raw).items()
+        for at, name in zip(range(len(found)), ids, strict=False)
+        if (stem, at) in places
+    }
+
+
+def pairs_changed(change: Callable[[str, str, np.random.Generator], tuple[str, str]]) -> Inject:
+    """Change each of a random share of the pairs in place."""
+
+    def inject(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
+        pairs = read_pairs(raw)
+        places = [(name, number) for name, found in pairs.items() for number in range(len(found))]
+        chosen = rng.choice(len(places), max(1, round(rate * len(places))), replace=False)
+        touched = {places[at] for at in chosen}
+        for name, number in sorted(touched):
+            pairs[name][number] = change(*pairs[name][number], rng)
+        write_pairs(raw, pairs)
+        return pair_ids(raw, touched)
+
+    return inject
+
+
+def of_target(change: Callable[[str, np.random.Generator], str]) -> Inject:
+    """Change the target of a random share of the pairs."""
+    return pairs_changed(lambda source, target, rng: (source, change(target, rng)))
+
+
+def of_source(change: Callable[[str, np.random.Generator], str]) -> Inject:
+    """Change the source of a random share of the pairs."""
+    return pairs_changed(lambda source, target, rng: (change(source, rng), target))
+
+
+def lines_shifted(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
+    """A line of the target is lost in some files, so that all behind it are one too early."""
+    pairs = read_pairs(raw)
+    wanted = rate * sum(map(len, pairs.values()))
+    touched: set[tuple[str, int]] = set()
+    for name in rng.permutation(sorted(pairs)).tolist():
+        if len(touched) >= wanted:
+            break
+        first = int(rng.integers(0, 1 + len(pairs[name]) // 4))
+        first = max(first, len(pairs[name]) - max(2, round(wanted - len(touched))))
+        sources, targets = map(list, zip(*pairs[name], strict=True))
+        pairs[name] = list(zip(sources, [*targets[:first], *targets[first + 1 :], ""], strict=True))
+        touched |= {(name, number) for number in range(first, len(sources) - 1)}
+    write_pairs(raw, pairs)
+    return pair_ids(raw, touched)
+
+
+def targets_dealt_anew(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
+    """A random share of the targets is dealt out among their sources."""
+    pairs = read_pairs(raw)
+    places = [(name, number) for name, found in pairs.items() for number in range(len(found))]
+    chosen = [places[at] for at in rng.choice(len(places), round(rate * len(places)), replace=False)]
+    targets = [pairs[name][number][1] for name, number in chosen]
+    for (name, number), target in zip(chosen, [*targets[1:], *targets[:1]], strict=True):
+        pairs[name][number] = (pairs[name][number][0], target)
+    write_pairs(raw, pairs)
+    return pair_ids(raw, set(chosen))
+
+
+def pair_copies(change: Callable[[str, np.random.Generator], str]) -> Inject:
+    """Add changed copies of a random share of the pairs, in files of their own."""
+
+    def inject(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
+        pairs = read_pairs(raw)
+        every = [pair for found in pairs.values() for pair in found]
+        chosen = rng.choice(len(every), max(1, round(rate * len(every))), replace=False)
+        pairs["99-more"] = [(change(every[at][0], rng), change(every[at][1], rng)) for at in chosen]
+        write_pairs(raw, pairs)
+        return pair_ids(raw, {("99-more", number) for number in range(len(chosen))})
+
+    return inject
+
+
+def drop_pairs(raw: Path, share: float, rng: np.random.Generator) -> set[str]:
+    """Leave out a random share of the pairs."""
+    pairs = read_pairs(raw)
+    write_pairs(raw, {name: [pair for pair in found if rng.random() >= share] for name, found in pairs.items()})
+    return set()
+
+
+def exchanged(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
+    """All sources are targets, and all targets sources."""
+    pairs = read_pairs(raw)
+    write_pairs(raw, {name: [(two, one) for one, two in found] for name, found in pairs.items()})
+    return set()
+
+
+_PAIR_BAD = ("unreadable", "quarantined_share")
+_NO_PAIR = ("label_errors", "strangers", "unequal_lengths")
+_SENTENCE = "Y aconteció que después de estas cosas hubo paz en toda la tierra."
+TEXT_PAIR_FAULTS = (
+    Fault("lines shifted", "data set", ("label_errors",), lines_shifted, (0.02, 0.05)),
+    Fault(
+        "all lines shifted",
+        "data set",
+        ("target_depends_on_content", "label_errors"),
+        lines_shifted,
+        named=False,
+    ),
+    Fault("targets dealt anew", "data set", ("label_errors",), targets_dealt_anew, (0.02, 0.05)),
+    Fault("one target for many", "data set", _NO_PAIR, of_target(lambda t, r: _SENTENCE), (0.02, 0.05)),
+    Fault("sides exchanged", "data set", _NO_PAIR, pairs_changed(lambda s, t, r: (t, s)), (0.02, 0.05)),
+    Fault(
+        "all sides exchanged",
+        "contract",
+        ("expect_column_mean_to_be_between:source_accents", "expect_column_mean_to_be_between:target_accents"),
+        exchanged,
+        named=False,
+    ),
+    Fault(
+        "not translated",
+        "example",
+        ("not_translated", "quarantined_share"),
+        pairs_changed(lambda s, t, r: (s, s)),
+        (0.01, 0.05),
+    ),
+    Fault("German target", "example", _NO_PAIR, of_target(in_language(GERMAN)), (0.01, 0.05)),
+    Fault("German source", "example", _NO_PAIR, of_source(in_language(GERMAN)), (0.01, 0.05)),
+    Fault(
+        "another script",
+        "example",
+        ("wrong_script", "quarantined_share"),
+        of_target(lambda t, r: t.lower().translate(_CYRILLIC)),
+        (0.01, 0.05),
+    ),
+    Fault(
+        "target cut to a third",
+        "example",
+        ("unequal_lengths", "quarantined_share"),
+        of_target(lambda t, r: t[: len(t) // 3]),
+        (0.01, 0.05),
+    ),
+    Fault("target missing", "example", ("empty_side", "quarantined_share"), of_target(lambda t, r: ""), (0.01, 0.05)),
+    Fault("source missing", "example", ("empty_side", "quarantined_share"), of_source(lambda t, r: ""), (0.01, 0.05)),
+    Fault("not UTF-8", "example", _PAIR_BAD, of_target(_broken_bytes), (0.01, 0.05)),
+    Fault("zero bytes", "example", _PAIR_BAD, of_source(lambda t, r: f"\x00{t}"), (0.01, 0.05)),
+    Fault("mojibake", "example", ("mojibake", "quarantined_share"), of_target(_garbled), (0.01, 0.05)),
+    Fault(
+        "very long",
+        "example",
+        ("too_long", "unequal_lengths", "quarantined_share"),
+        pairs_changed(lambda s, t, r: (s * 60, t * 60)),
+        (0.01,),
+    ),
+    Fault("exact copies", "data set", ("repeated_id", "quarantined_share"), pair_copies(lambda t, r: t), (0.1,)),
+    Fault("near copies: words", "data set", NEAR, pair_copies(_few_words_changed), (0.02, 0.1)),
+    Fault("near copies: case", "data set", NEAR, pair_copies(lambda t, r: t.upper()), (0.02, 0.1)),
+    Fault(
+        "too few",
+        "data set",
+        ("enough_examples", "expect_table_row_count_to_be_between"),
+        lambda raw, rate, rng: drop_pairs(raw, 0.8, rng),
+        named=False,
+    ),
+    Fault(
+        "targets in capitals",
+        "past",
+        ("drift_of_measures", "drift_of_contents", "label_errors"),
+        of_target(lambda t, r: t.upper().replace(" ", "  ")),
+        (0.5,),
+        named=False,
+    ),
+    Fault("half is gone", "past", ("examples_kept",), lambda raw, rate, rng: drop_pairs(raw, 0.5, rng), named=False),
+)
+
+
 def resample(raw: Path, share: float, rng: np.random.Generator) -> None:
     """Leave a random share of the examples: another clean data set from the same source."""
     if logs(raw):
         keep_drives(raw, share, rng)
     elif (raw / _TABLE).exists():
         keep_users(raw, (1 + share) / 2, rng)  # users are large: of fewer, some resamples have lost too many
+    elif any(raw.rglob(f"*{_SIDES[0]}")):
+        drop_pairs(raw, 1 - share, rng)
     elif any(raw.rglob("*.txt")):
         _drop(raw, 1 - share, rng)
     else:
@@ -1284,6 +1484,7 @@ def resample(raw: Path, share: float, rng: np.random.Generator) -> None:
 
 FAULTS = {
     "digits": IMAGE_FAULTS,
+    "english-spanish": TEXT_PAIR_FAULTS,
     "movielens": INTERACTION_FAULTS,
     "tones": AUDIO_FAULTS,
     "track": DRIVING_FAULTS,

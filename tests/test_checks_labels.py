@@ -1,5 +1,7 @@
 """Wrong labels are found and hard tasks are not taken for them; targets that nothing can learn close the gate."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
@@ -10,6 +12,7 @@ from material import material_of
 from sluiceway.checks.labels import label_errors, residual_distances
 from sluiceway.checks.learnable import separation, target_depends_on_content
 from sluiceway.checks.noise import label_noise
+from sluiceway.data.answers import Answers
 from sluiceway.gates.verdict import Severity
 
 
@@ -208,3 +211,40 @@ def test_separation_is_that_of_scikit_learn():
     own = rng.random(500) < 0.3
     score = np.round(rng.normal(size=500) + own, 1)
     assert separation(score, own)[0] == pytest.approx(2 * roc_auc_score(own, score) - 1)
+
+
+def texts_of(folder, surprise):
+    count = len(surprise)
+    groups = [f"book {at // 200}" for at in range(count)]
+    material = material_of(folder, None, ["words"] * count, kind="text", columns={"group": groups}, learn=False)
+    return replace(material, answers=Answers(np.arange(count), surprise=surprise))
+
+
+def test_shifted_lines_close_and_are_named_in_a_row(tmp_path):
+    rng = np.random.default_rng(0)
+    surprise = rng.normal(-2, 0.5, 1_000)
+    surprise[300:380] = 0.8
+    surprise[310] = -0.4  # shifted, and by chance of use
+    surprise[700] = np.nan
+    (finding,) = label_errors(texts_of(tmp_path, surprise))
+    assert finding.check.closes
+    assert {offender.id for offender in finding.offenders} == {f"e{at}" for at in range(300, 380)}
+    assert "80 of them in a row: were lines shifted" in finding.check.message
+    assert finding.offenders[-1].detail == "its content helps by 0.40 bits per word, but those beside it are wrong"
+
+
+def test_texts_that_follow_from_contents_pass(tmp_path):
+    rng = np.random.default_rng(0)
+    material = texts_of(tmp_path, rng.normal(-2, 0.4, 1_000))
+    (finding,) = label_errors(material)
+    assert finding.check.passed
+    (finding,) = target_depends_on_content(material)
+    assert finding.check.passed
+    assert finding.check.figure == 1.0
+
+
+def test_texts_that_do_not_follow_from_contents_close(tmp_path):
+    rng = np.random.default_rng(0)
+    (finding,) = target_depends_on_content(texts_of(tmp_path, rng.normal(0.2, 0.4, 1_000)))
+    assert finding.check.closes
+    assert "were they shuffled, or shifted" in finding.check.message

@@ -1,13 +1,27 @@
 """Sources: fetching by path and byte range, digests, and listing a raw folder."""
 
+import csv
 import hashlib
+import io
 import os
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluiceway.data.sources import byte_range, byte_ranges, checksum, files_below, files_of, load
+from sluiceway.data.sources import (
+    BETWEEN,
+    Shelf,
+    byte_range,
+    byte_ranges,
+    checksum,
+    field_of,
+    files_below,
+    files_of,
+    joined,
+    load,
+    pick,
+)
 from sluiceway.data.table import BadExample
 from sluiceway.errors import NoRawData
 
@@ -122,3 +136,47 @@ def test_an_unreadable_file_is_a_bad_example(tmp_path):
     (tmp_path / "a.png").chmod(0)
     with pytest.raises(BadExample, match=r"^unreadable: Permission denied$"):
         load(tmp_path, "a.png")
+
+
+@given(
+    cells=st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8), min_size=1, max_size=5)
+)
+def test_a_field_of_a_csv_line_is_what_was_written(cells):
+    file = io.StringIO(newline="")
+    csv.writer(file, quoting=csv.QUOTE_ALL).writerow(cells)
+    for place, cell in enumerate(cells):
+        assert pick(file.getvalue().encode(), f"{place}/{len(cells)},") == cell.encode()
+
+
+def test_parts_of_many_files_are_read_with_a_mark_between(tmp_path):
+    names = [f"{number}.txt" for number in range(6)]  # more than a shelf holds open
+    for name in names:
+        (tmp_path / name).write_text(f"in {name}")
+    source = joined([byte_range(name, 3, 8) for name in names])
+    assert files_of(source) == tuple(names)
+    with Shelf(tmp_path) as shelf:
+        for _ in range(2):
+            assert shelf.load(source) == BETWEEN.join(name.encode() for name in names)
+            assert len(shelf._files) <= 4
+    assert not shelf._files
+
+
+BAD_FIELDS = {
+    "missing_field": (b'{"en": {"a": 1}}', "en"),
+    "unreadable: not JSON": (b'{"en": ', "en"),
+    "unreadable: its quotes": (b'"a"b,"c\n', "0/2,"),
+    "extra_field": (b"a\tb\tc\n", "0/2\t"),
+}
+
+
+@pytest.mark.parametrize("reason", BAD_FIELDS)
+def test_a_field_that_is_not_there_is_a_bad_example(reason):
+    with pytest.raises(BadExample, match=f"^{reason}"):
+        pick(*BAD_FIELDS[reason])
+
+
+def test_a_field_is_read_from_its_record(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"translation": {"en": "one"}}\n{"translation": {"en": 2}}\n')
+    source = field_of(byte_range("a.jsonl", 31, 57), "translation.en")
+    assert load(tmp_path, source) == b"2"
+    assert files_of(source) == ("a.jsonl",)

@@ -2,8 +2,10 @@
 
 Classes: what confident learning suspects (cleanlab; Northcutt et al., 2021) and a noisy channel confirms
 (:mod:`sluiceway.checks.noise`): confident learning alone takes a hard task for a noisy one. Of several labels each is
-asked by itself, whether it is lacking or too many. Numbers: what lies far from
-an out-of-fold prediction, by the spread of the residuals around it.
+asked by itself, whether it is lacking or too many. Numbers: what lies far from an out-of-fold prediction, by the spread
+of the residuals around it. Texts: those that a model of the other examples foretells no better with their content than
+without it. Where lines of two files are shifted against each other they stand in a row, and so one between two others
+is meant too.
 
 Shapes: N answered examples with a target that is trusted to none, K classes.
 """
@@ -41,6 +43,8 @@ _FENCE = 8.0
 _BINS, _PER_BIN = 20, 50
 _LEAST_LOCAL = 0.5
 """Share of the overall spread of residuals that a place's own spread counts at least as."""
+_A_SHIFT = 5
+"""Wrong texts in a row that hardly come about one by one."""
 _GOOD_FIT = 0.5
 """Share of the variance explained, in deviations that wild values do not move, below which suspects only warn."""
 
@@ -85,6 +89,8 @@ def label_errors(material: Material) -> Iterator[Finding]:
         yield from _wrong_labels(material, answers, found)
     elif material.target == "number" and answers.predictions is not None:
         yield from _wrong_numbers(material, answers, found)
+    elif material.target == "text" and answers.surprise is not None:
+        yield from _wrong_texts(material, answers.surprise[found.place], found)
 
 
 def _wrong_classes(material: Material, answers: Answers, found: Answered) -> Iterator[Finding]:
@@ -182,12 +188,54 @@ def _wrong_numbers(material: Material, answers: Answers, found: Answered) -> Ite
     yield _judged(material, offenders, len(targets), "target", severity)
 
 
-def _judged(material: Material, offenders: list[Offender], count: int, what: str, severity: Severity) -> Finding:
+def _wrong_texts(material: Material, surprise: Floats, found: Answered) -> Iterator[Finding]:
+    known = np.isfinite(surprise)
+    if known.sum() < _LEAST_EXAMPLES:
+        return
+    table, surprise = found.table.filter(known), surprise[known]
+    wrong = in_a_row(surprise > 0, np.array(table["group"].to_list(), object))
+    ids = table["id"].to_list()
+    offenders = [
+        Offender(
+            ids[at],
+            f"its content {'misleads' if surprise[at] > 0 else 'helps'} by {abs(surprise[at]):.2f} bits per word"
+            + ("" if surprise[at] > 0 else ", but those beside it are wrong"),
+            score=float(surprise[at]),
+        )
+        for at in np.flatnonzero(wrong)
+    ]
+    longest = _longest_run(wrong)
+    yield _judged(
+        material,
+        offenders,
+        len(ids),
+        "target",
+        Severity.close,
+        f", {longest:,} of them in a row: were lines shifted against each other?" if longest >= _A_SHIFT else "",
+    )
+
+
+def in_a_row(wrong: npt.NDArray[np.bool_], groups: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
+    """Return what is wrong, or stands between two of its group that are: [N]."""
+    found = wrong.copy()
+    same = groups[1:] == groups[:-1]
+    found[1:-1] |= wrong[:-2] & wrong[2:] & same[:-1] & same[1:]
+    return found
+
+
+def _longest_run(wrong: npt.NDArray[np.bool_]) -> int:
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], wrong.astype(np.int8), [0]])))
+    return int((edges[1::2] - edges[::2]).max(initial=0))
+
+
+def _judged(
+    material: Material, offenders: list[Offender], count: int, what: str, severity: Severity, more: str = ""
+) -> Finding:
     limit = material.limits.max_label_errors
     share = len(offenders) / count
     surely = _at_least(len(offenders), count)
     closing, noted = surely > limit, surely > NOTED * limit
-    message = f"the {what}s of {len(offenders):,} of {count:,} examples ({share:.2%}) look wrong; {limit:.2%} may"
+    message = f"the {what}s of {len(offenders):,} of {count:,} examples ({share:.2%}) look wrong{more}; {limit:.2%} may"
     if noted and not closing:
         message += f": `sluiceway labels review` lists them for a person, from {NOTED * limit:.2%} on"
     return finding(

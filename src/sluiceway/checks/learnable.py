@@ -54,6 +54,11 @@ def target_depends_on_content(material: Material) -> Iterator[Finding]:
         usable = np.isfinite(values) & np.isfinite(predictions)
         if usable.sum() >= _LEAST_EXAMPLES and np.ptp(values[usable]) > 0:
             yield _judged(material, *correlation(predictions[usable], values[usable]), "numbers")
+    elif material.target == "text" and answers.surprise is not None:
+        surprise = answers.surprise[found.place]
+        surprise = surprise[np.isfinite(surprise)]
+        if len(surprise) >= _LEAST_EXAMPLES:  # by chance contents help as often as they mislead
+            yield _judged(material, 1 - 2 * float((surprise >= 0).mean()), len(surprise) ** -0.5, "texts")
 
 
 def _judged(material: Material, figure: float, error: float, what: str) -> Finding:

@@ -31,7 +31,8 @@ class Answers:
     predictions: Floats | None = None
     """[M]: ``target`` is a number."""
     surprise: Floats | None = None
-    """[M]: how badly a simple model of the other contents fits this one; there is no target."""
+    """[M]: how badly a simple model of the other contents fits this one. Where the target is a text: by how much its
+    content misleads whoever foretells it, below 0 where it helps."""
 
     def __len__(self) -> int:
         """M."""

@@ -123,7 +123,8 @@ def _gather(
     training = _read(pipeline.reports / "training.json")
     data_gate = _read(pipeline.validated / "gate.json")
     load = loader_of_row(pipeline, table)
-    evidence = Evidence(loaded.model, loaded.encoding, outcomes, load)
+    others = {other: answers for other, answers in learners.items() if other != name}
+    evidence = Evidence(loaded.model, loaded.encoding, outcomes, load, others)
     return Evaluation(
         pipeline=pipeline.name,
         model=name,
@@ -178,6 +179,8 @@ def _write_scores(pipeline: Pipeline, evaluation: "Evaluation") -> dict[str, Any
     document: dict[str, Any] = {"test_items": evaluation.count, "model": model, "baselines": by_learner}
     if evaluation.episodes:
         document["episodes"] = evaluation.episodes
+    if signatures := {each.name: each.signature() for each in evaluation.metrics if each.signature}:
+        document["signatures"] = signatures
     if evaluation.calibration:
         document["calibration_error"] = evaluation.calibration.ece
     if evaluation.layers:

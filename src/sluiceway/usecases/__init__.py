@@ -14,6 +14,7 @@ BUILT_IN = {
     "recommendation": "sluiceway.usecases.recommendation:USECASE",
     "speech": "sluiceway.usecases.speech:FAMILY",
     "text_generation": "sluiceway.usecases.text_generation:USECASE",
+    "translation": "sluiceway.usecases.translation:USECASE",
 }
 
 

@@ -8,7 +8,7 @@ Legend of shapes: B items of a batch, K random draws per item; the rest is each 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -67,6 +67,8 @@ class Metric:
     compute: Callable[[Outcomes], float]
     percent: bool = False
     """Whether people read it as a percentage."""
+    signature: Callable[[], str] | None = None
+    """Writes down how it is computed, where there are several ways: figures compare where signatures are equal."""
 
     def better(self, one: float, other: float) -> bool:
         """Whether ``one`` is better than ``other``."""
@@ -97,6 +99,8 @@ class Evidence:
     """Of the model, on the test split; ``row`` names the example of each."""
     load: Callable[[int], bytes]
     """Content of the example in the given row of the example table."""
+    baselines: Mapping[str, Outcomes] = field(default_factory=dict)
+    """Of the simpler learners, on the same items where their rows are the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +277,8 @@ class UseCase:
     kind of target."""
     surprise: Callable[[Sequence[bytes], Sequence[bytes]], npt.NDArray[np.float64]] | None = None
     """How badly a simple model of some contents fits others, in a unit that does not depend on their length: (known
-    contents, asked contents) -> [asked]. The classical learner of contents without a target."""
+    contents, asked contents) -> [asked]. The classical learner of contents without a target. Where the target is a text
+    that is part of the content: by how much the rest misleads whoever foretells it, below 0 where it helps."""
     thumbnail: Callable[[bytes, Any], str] | None = None
     """Show one example as HTML, small: (content, data section). Escaped by whoever wrote it; images as data URIs."""
 

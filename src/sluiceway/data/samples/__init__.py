@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sluiceway.data.samples import digits, movielens, tones, track, verses
+from sluiceway.data.samples import digits, english_spanish, movielens, tones, track, verses
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,11 @@ class Sample:
 
 SAMPLES = {
     "digits": Sample("5,000 handwritten digits of MNIST, 28 x 28, grey; CC-BY 3.0", digits.lay_out),
+    "english-spanish": Sample(
+        "the Bible in English (King James, 1769) and Spanish (Reina-Valera, 1909), 31,000 verses; public domain, the "
+        "English one under letters patent in the United Kingdom; needs apt-get",
+        english_spanish.lay_out,
+    ),
     "movielens": Sample(
         "MovieLens 100K, 100,000 ratings of 1,682 films by 943 people; GroupLens' terms: for research, not to be "
         "passed on, no commercial use without permission, to be acknowledged (Harper and Konstan, 2015)",

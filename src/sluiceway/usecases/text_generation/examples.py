@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from sluiceway.data.table import BadExample, Measures, SplitName
+from sluiceway.data.texts import mojibake
 from sluiceway.errors import DataError
 from sluiceway.usecases.base import Encoding, Item, Loaded
 from sluiceway.usecases.text_generation.params import TextData, TextEncoding
@@ -33,7 +34,7 @@ def measure(payload: bytes, data: TextData) -> Measures:
         raise BadExample("unreadable", "a zero byte: this is no text")
     if len(text) > _SHORT and len(set(text)) <= _CONSTANT:
         raise BadExample("constant", f"nothing but {text[:10]!r}")
-    if garbled := _mojibake(text):
+    if garbled := mojibake(text):
         raise BadExample("mojibake", f"decoded otherwise than it was encoded: {garbled!r}")
     words = text.split()
     return {
@@ -43,21 +44,6 @@ def measure(payload: bytes, data: TextData) -> Measures:
         "letters": round(sum(character.isalpha() for character in text) / len(text), 6),
         "longest_word": max(map(len, words), default=0),
     }
-
-
-def _mojibake(text: str) -> str:
-    """Return a part that was decoded by another encoding than it was written in; empty when there is none."""
-    import ftfy
-    from ftfy.badness import is_bad
-
-    lost = text.find("\ufffd")
-    if lost >= 0:
-        return text[max(0, lost - 10) : lost + 10]
-    if text.isascii() or not is_bad(text):
-        return ""
-    words = text.split()
-    mended = ftfy.fix_encoding(text).split()
-    return next((word for word, better in zip(words, mended, strict=False) if word != better), "")
 
 
 def expectations() -> list[dict[str, Any]]:

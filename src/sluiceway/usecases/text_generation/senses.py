@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from sluiceway.data.texts import shingles, visible
 from sluiceway.usecases.text_generation.ngram import ByteNGram
 from sluiceway.usecases.text_generation.params import TextData
 
 FEATURES = 256
 _FIRST, _LAST = 31, 127
 """Bytes below, and above, are counted as these: what is not printable, and what is not ASCII."""
-_SHINGLE = 3
 _SHOWN = 280
 _ORDER = 5
 
@@ -33,9 +33,7 @@ def features(payload: bytes, data: TextData) -> npt.NDArray[np.float32]:
 
 def parts(payload: bytes, data: TextData) -> npt.NDArray[np.uint64]:
     """Hashes of the text's words in threes, case and punctuation left out."""
-    words = "".join(c if c.isalnum() else " " for c in payload.decode().lower()).split()
-    threes = {" ".join(words[at : at + _SHINGLE]) for at in range(max(1, len(words) - _SHINGLE + 1))}
-    hashes = [zlib.crc32(each.encode()) for each in threes]
+    hashes = [zlib.crc32(each.encode()) for each in shingles(payload.decode())]
     return np.unique(np.array(hashes, np.uint64))
 
 
@@ -47,11 +45,6 @@ def surprise(known: Sequence[bytes], asked: Sequence[bytes]) -> npt.NDArray[np.f
 
 def thumbnail(payload: bytes, data: TextData) -> str:
     """The beginning of the text."""
-    text = "".join(_visible(character) for character in payload.decode("utf-8", "replace"))
+    text = visible(payload.decode("utf-8", "replace"))
     shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]} ..."
     return f"<blockquote>{html.escape(shown)}</blockquote>"
-
-
-def _visible(character: str) -> str:
-    """Write out what a page would not show, such as a zero byte."""
-    return character if character.isprintable() or character.isspace() else character.encode("unicode_escape").decode()
