@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
-from sluiceway.usecases.text_generation.examples import read
+from sluiceway.usecases.text_generation.layouts import read
 from sluiceway.usecases.text_generation.params import TextData
 from sluiceway.usecases.translation.examples import read as read_translations
 from sluiceway.usecases.translation.params import PairData

@@ -135,7 +135,14 @@ def make_project(root: Path, pipelines: dict[str, tuple[str, str, str]], *, samp
         samples: pipelines whose data is fetched.
     """
     shutil.copytree(ROOT / "src", root / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    for name in ("dvc.yaml", ".dvcignore", ".gitignore", "data/overrides.jsonl", "data/corrections/README.md"):
+    for name in (
+        "dvc.yaml",
+        ".dvcignore",
+        ".gitignore",
+        "data/overrides.jsonl",
+        "data/corrections/README.md",
+        "data/sides/README.md",
+    ):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, root / name)
     entries = "".join(f"  {name}: {{code: src/sluiceway/usecases/{each[0]}}}\n" for name, each in pipelines.items())

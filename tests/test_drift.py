@@ -41,12 +41,15 @@ DOCS = [
         "docs/huggingface.md",
         "docs/layers.md",
         "data/corrections/README.md",
+        "data/sides/README.md",
+        "docs/layouts.md",
     )
 ]
 PRODUCED = (
     "data/corrections",
     "data/raw",
     "data/reference",
+    "data/sides",
     "data/validated",
     "data/shards",
     "models",
@@ -361,6 +364,7 @@ NOT_WATCHED = {
     "sluiceway.stages.frame": "plumbing: lock and clock",
     "sluiceway.usecases": "plumbing: finds the use case, which is watched",
     "sluiceway.usecases.base": "plumbing: types",
+    "sluiceway.usecases.likeness": "plumbing: words of an error",
     "sluiceway.usecases.pipeline": "plumbing: names of places",
     "sluiceway.launch.mapping": "plumbing: an engine, and every engine gives the same bytes",
     "sluiceway.stages.data_report": "draws pages",

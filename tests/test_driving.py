@@ -208,7 +208,7 @@ def test_what_cannot_be_read_is_answered_with_what_was_found(tmp_path: Path) -> 
     with pytest.raises(UnknownLayout, match=r"no frames below .*: found 1 x \.txt"):
         list(read(tmp_path, DATA))
     (tmp_path / "a.png").write_bytes(image_bytes(frame(0)))
-    with pytest.raises(UnknownLayout, match="no table says how they were steered"):
+    with pytest.raises(UnknownLayout, match="no table that says how they were steered"):
         list(read(tmp_path, DATA))
     (tmp_path / "log.csv").write_text("image,steering\nb.png,0\nc.png,0.1\n")
     with pytest.raises(UnknownLayout, match=r"no image that .*log.csv names lies below .*: b.png"):

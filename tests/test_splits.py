@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluiceway.config import Split
-from sluiceway.data.splits import Sides, assign, read_time
+from sluiceway.data.settled import read_settled, write_settled
+from sluiceway.data.splits import Sides, assign, read_time, stratify
 from sluiceway.data.table import SPLITS
 from sluiceway.errors import ConfigError
 
@@ -116,6 +117,100 @@ def test_with_a_test_boundary_alone_validation_is_shared_out_by_hash():
 def test_boundaries_that_cannot_be_meant_are_told(boundaries, named):
     with pytest.raises(ConfigError, match=named) as caught:
         Sides(Split(**boundaries))
+    assert caught.value.hint
+
+
+# Each class on every side
+
+
+KEY = st.integers(0, 400).map("key {}".format)
+CLASSES = st.frozensets(st.sampled_from("abcde"), min_size=1, max_size=2)
+SPLIT = Split(validation=0.1, test=0.2)
+
+
+def sides_by_class(classes, settled, split=SPLIT):
+    sides, found = Sides(split, settled), {}
+    for key, names in classes.items():
+        for name in names:
+            found.setdefault(name, []).append(sides.of(key, None))
+    return found
+
+
+@given(labels=st.dictionaries(KEY, st.sampled_from("abcde"), max_size=40), seed=st.integers(0, 99))
+def test_each_class_with_three_examples_is_on_every_side(labels, seed):
+    split = Split(validation=0.1, test=0.2, seed=seed)
+    classes = {key: {name} for key, name in labels.items()}
+    moves = stratify(classes, split, {})
+    for name, sides in sides_by_class(classes, moves, split).items():
+        if len(sides) >= 3:
+            assert set(sides) == set(SPLITS), name
+        else:
+            assert not moves.keys() & {key for key in classes if name in classes[key]}
+    assert all(assign(key, split) != side for key, side in moves.items())
+    assert stratify(classes, split, moves) == {}
+    assert len(moves) <= 2 * len(set(labels.values()))
+
+
+@given(
+    before=st.dictionaries(KEY, CLASSES, max_size=30),
+    more=st.dictionaries(KEY, CLASSES, max_size=30),
+    later=st.dictionaries(KEY, CLASSES, max_size=30),
+)
+def test_nobody_of_a_registered_version_changes_sides(before, more, later):
+    """Versions of the data one after the other, with a model registered of each: by the list, all keep their sides."""
+    settled, known = {}, {}
+    for added in (before, more, later):
+        data = known | {key: names for key, names in added.items() if key not in known}
+        sides = Sides(SPLIT, settled)
+        old = {key: sides.of(key, None) for key in known}
+        settled |= (moves := stratify(data, SPLIT, settled, known.keys()))
+        assert not moves.keys() & known.keys()
+        now = Sides(SPLIT, settled)
+        assert {key: now.of(key, None) for key in old} == old
+        known = data
+
+
+@given(classes=st.dictionaries(KEY, CLASSES, max_size=30))
+def test_no_class_loses_a_side(classes):
+    """With groups or several labels, where one moves with another."""
+    before = sides_by_class(classes, {})
+    after = sides_by_class(classes, stratify(classes, SPLIT, {}))
+    for name, sides in before.items():
+        assert set(sides) <= set(after[name])
+
+
+def test_those_are_moved_whose_hash_is_nearest():
+    rare = [key for key in KEYS if assign(key, SPLIT) == "train"][:50]
+    moves = stratify({key: {"rare"} for key in rare}, SPLIT, {})
+    assert set(moves.values()) == {"validation", "test"}
+    wider = {key: assign(key, Split(validation=0.2, test=0.3)) for key in rare}
+    assert all(wider[key] != "train" for key in moves)
+
+
+def test_sides_that_were_written_down_are_read_again(tmp_path):
+    sides = {"key 2": "test", 'a "group", of two': "validation", "0a1b": "train"}
+    write_settled(sides, tmp_path / "sides" / "p.csv")
+    assert read_settled(tmp_path / "sides" / "p.csv") == sides
+    assert read_settled(tmp_path / "none.csv") == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("key\na\n", "line 1: found key"),
+        ("key,side\na,left\n", "row 2"),
+        ("key,side\na\n", "row 2"),
+        ("key,side\n,test\n", "row 2"),
+        ("key,side\na,test\na,train\n", "a is on test already"),
+        ('key,side\n"a,test\n', "cannot be read"),
+        ("", "cannot be read"),
+        (b"\xff", "not UTF-8"),
+    ],
+)
+def test_a_list_of_sides_that_cannot_be_meant_is_told(text, named, tmp_path):
+    (tmp_path / "p.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ConfigError, match=named) as caught:
+        read_settled(tmp_path / "p.csv")
     assert caught.value.hint
 
 

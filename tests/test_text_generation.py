@@ -17,7 +17,8 @@ from sluiceway.errors import DataError, NoRawData, UnknownLayout
 from sluiceway.usecases.base import Evidence, Loaded, stack_outcomes
 from sluiceway.usecases.text_generation import USECASE, serving
 from sluiceway.usecases.text_generation.baselines import baselines
-from sluiceway.usecases.text_generation.examples import _passages, encode, fit, measure, read
+from sluiceway.usecases.text_generation.examples import encode, fit, measure
+from sluiceway.usecases.text_generation.layouts import _passages, read
 from sluiceway.usecases.text_generation.learning import build, losses
 from sluiceway.usecases.text_generation.params import GPTParams, TextData, TextEncoding, TextObjective
 from sluiceway.usecases.text_generation.sampling import generate
@@ -114,7 +115,7 @@ def test_passages_are_listed_file_by_file(tmp_path):
 
 def test_files_that_are_no_text_are_named(tmp_path):
     (tmp_path / "a.pdf").write_bytes(b"x")
-    with pytest.raises(UnknownLayout, match=r"no text files below .*: found a.pdf") as caught:
+    with pytest.raises(UnknownLayout, match=r"no text below .*: found 1 x \.pdf") as caught:
         list(read(tmp_path, TextData()))
     assert "plain text files" in caught.value.hint
 

@@ -157,6 +157,14 @@ def labels_apply(pipeline: PipelineName) -> None:
     apply(_load(pipeline))
 
 
+@app.command(rich_help_panel=DATA, epilog="Example:  sluiceway split digits")
+def split(pipeline: PipelineName) -> None:
+    """Put each class on every side; what is put elsewhere than the hash says is written down for good."""
+    from sluiceway.stages.split import split as run
+
+    run(_load(pipeline))
+
+
 @app.command(rich_help_panel=LOOK, epilog="Example:  sluiceway show digits")
 def show(pipeline: PipelineName) -> None:
     """Summarise the last run: verdicts, scores, cost, where the time went, and what to type next."""

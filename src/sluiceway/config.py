@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar, Union
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, Union
 
 from pydantic import (
     BaseModel,
@@ -66,6 +66,10 @@ class Split(Section):
 
 class DataParams(Section):
     """What every use case needs to know of the raw data; a use case adds to it."""
+
+    listing: ClassVar[frozenset[str]] = frozenset({"split", "group", "time"})
+    """Options that decide which examples there are, and nothing of what is seen of one: contents that were looked at
+    need not be looked at again when they change."""
 
     split: Split = Field(default_factory=Split)
     """How examples are shared out when the raw data has no split of its own."""

@@ -9,18 +9,30 @@ One field of a record can be meant, by its key in an object, or by its place, th
 them in a line: ``pairs.jsonl#bytes=0-90&field=translation.en``, ``pairs.csv#bytes=0-90&field=1/3,``. Several sources
 are joined by ``//``, which no path has, and are read with ``BETWEEN`` between:
 ``genesis.en#bytes=0-54//genesis.es#bytes=0-49``.
+
+Where a field holds a URI, what lies there can be meant: ``index.csv#bytes=9-80&field=0/2,&fetch``. So a source never
+spells out a URI, which may let somebody in, and a list with fresh signatures serves as well as the old one.
 """
 
 import csv
+import gzip
 import hashlib
 import io
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import zlib
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
+from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO, NoReturn, Self, cast
 
-from sluiceway.data.table import BadExample, SplitName
+from sluiceway.data.fetch import Kept, Wanted, fetch
+from sluiceway.data.places import fetched
+from sluiceway.data.table import BadExample
 from sluiceway.errors import NoRawData
 
 if TYPE_CHECKING:
@@ -28,10 +40,12 @@ if TYPE_CHECKING:
 
 BETWEEN = b"\x1f"
 """Stands between what was read from several files: the unit separator of ASCII, which no text has."""
-_RANGE, _ROW, _FIELD, _JOINT = "#bytes=", "#row=", "&field=", "//"
+_RANGE, _ROW, _FIELD, _FETCH, _JOINT = "#bytes=", "#row=", "&field=", "&fetch", "//"
 _MOST_OPEN = 4
-_SIDES: dict[str, SplitName] = {"train": "train", "training": "train", "test": "test", "testing": "test"}
-_SIDES |= {"validation": "validation", "valid": "validation", "val": "validation", "dev": "validation"}
+PACKED = ".gz"
+"""Suffix of a file that is packed by gzip. It is read from its beginning: well in order, slowly by chance."""
+AT_ONCE = 8
+"""Fetches that a process has under way at a time."""
 
 
 def byte_range(path: str, start: int, end: int) -> str:
@@ -52,6 +66,11 @@ def table_row(path: str, row: int) -> str:
 def field_of(source: str, key: str) -> str:
     """Name a field of a record: see :func:`pick`."""
     return f"{source}{_FIELD}{key}"
+
+
+def content_at(source: str, wanted: Wanted) -> str:
+    """Name what lies at the URI that a source holds."""
+    return f"{source}{_FETCH}{'=' if str(wanted) else ''}{wanted}"
 
 
 def joined(sources: Iterable[str]) -> str:
@@ -79,14 +98,53 @@ class Shelf:
     def __init__(self, raw: Path) -> None:
         self._raw = raw
         self._files: dict[str, BinaryIO] = {}
-        self._table: tuple[str, pa.Table] | None = None
 
     def load(self, source: str) -> bytes:
         """Fetch the bytes of one example.
 
         Raises:
-            BadExample: a file cannot be read, is empty, or ends before its range or row.
+            BadExample: a file cannot be read, is empty, or ends before its range or row; what is elsewhere cannot be
+                fetched.
+            DataError: the place where it lies is out of reach altogether.
         """
+        return next(self.each([source]))()
+
+    def each(self, sources: Iterable[str]) -> Iterator[Callable[[], bytes]]:
+        """Return, one after another, functions that give the bytes of each example, or raise as :meth:`load` does.
+
+        What is elsewhere is fetched ahead, ``AT_ONCE`` at a time; what is here is read when the function is called,
+        which must be before the next one is asked for.
+        """
+        ahead: deque[Callable[[], bytes]] = deque()
+        pool: ThreadPoolExecutor | None = None
+        try:
+            for source in sources:
+                if _FETCH in source:
+                    pool = pool or ThreadPoolExecutor(AT_ONCE)
+                    ahead.append(self._begin(source, pool))
+                elif not ahead:
+                    yield partial(self._here, source)
+                    continue
+                else:
+                    ahead.append(partial(self._here, source))
+                if len(ahead) > AT_ONCE:
+                    yield ahead.popleft()
+            while ahead:
+                yield ahead.popleft()
+        finally:
+            if pool:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def _begin(self, source: str, pool: ThreadPoolExecutor) -> Callable[[], bytes]:
+        """Begin to fetch what lies at a URI."""
+        held, _, wanted = source.partition(_FETCH)
+        try:
+            uri = self._load(held).decode("utf-8").strip()
+        except (BadExample, UnicodeDecodeError) as error:
+            return partial(_raise, error if isinstance(error, BadExample) else BadExample("bad_uri", "not UTF-8"))
+        return pool.submit(_fetched, uri, _kept(fetched(self._raw)), Wanted.read(wanted.removeprefix("="))).result
+
+    def _here(self, source: str) -> bytes:
         parts = [self._load(each) for each in source.split(_JOINT)]
         if not any(parts):
             raise BadExample("empty", "0 bytes")
@@ -94,39 +152,40 @@ class Shelf:
 
     def _load(self, source: str) -> bytes:
         source, _, key = source.partition(_FIELD)
+        if _ROW in source:
+            name, _, row = source.partition(_ROW)
+            return self._row(name, int(row), key)
         record = self._record(source)
         return pick(record, key) if key and record else record
 
     def _record(self, source: str) -> bytes:
-        if _ROW in source:
-            name, _, row = source.partition(_ROW)
-            return self._row(name, int(row))
         name, _, spans = source.partition(_RANGE)
         ranges = [tuple(map(int, span.split("-"))) for span in spans.split(",")] if spans else []
         try:
             file = self._open(name)
             payload = b"".join(_slice(file, start, end) for start, end in ranges) if ranges else _slice(file, 0, None)
-        except OSError as error:
-            raise BadExample("unreadable", error.strerror or str(error)) from None
+        except (OSError, EOFError, zlib.error) as error:
+            raise BadExample("unreadable", getattr(error, "strerror", None) or str(error)) from None
         missing = sum(end - start for start, end in ranges) - len(payload)
         if missing > 0 and payload:
             raise BadExample("truncated", f"{name} ends {missing} bytes too early")
         return payload
 
-    def _row(self, name: str, row: int) -> bytes:
-        """Return a row of a table, which is held in memory, as a JSON object."""
+    def _row(self, name: str, row: int, key: str) -> bytes:
+        """Return a row of a table as a JSON object, or one field of it."""
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
-        if self._table is None or self._table[0] != name:
-            try:
-                self._table = (name, pq.read_table(Path(self._raw, name)))
-            except (OSError, pa.ArrowInvalid) as error:
-                raise BadExample("unreadable", str(error)) from None
-        table = self._table[1]
-        if row >= len(table):
-            raise BadExample("truncated", f"{name} has {len(table)} rows")
-        return json.dumps(table.slice(row, 1).to_pylist()[0], ensure_ascii=False, default=str).encode()
+        path = Path(self._raw, name)
+        try:
+            stamp = path.stat().st_mtime_ns
+            group, start = _row_group(str(path), stamp, row)
+            table = _rows(str(path), stamp, group, key)
+        except (OSError, pa.ArrowException) as error:
+            raise BadExample("unreadable", str(error).partition(". Detail")[0]) from None
+        except IndexError:
+            raise BadExample("truncated", f"{name} has no row {row}") from None
+        record = json.dumps(table.slice(row - start, 1).to_pylist()[0], ensure_ascii=False, default=str).encode()
+        return pick(record, key) if key else record
 
     def __enter__(self) -> Self:
         return self
@@ -139,8 +198,58 @@ class Shelf:
         if name not in self._files:
             while len(self._files) >= _MOST_OPEN:
                 self._files.pop(next(iter(self._files))).close()
-            self._files[name] = Path(self._raw, name).open("rb")  # noqa: SIM115  closed with the shelf, or for others
+            self._files[name] = opened(Path(self._raw, name))
         return self._files[name]
+
+
+def _fetched(uri: str, kept: Kept, wanted: Wanted) -> bytes:
+    payload = fetch(uri, kept, wanted)
+    if not payload:
+        raise BadExample("empty", "0 bytes")
+    return payload
+
+
+@lru_cache(maxsize=8)
+def _kept(folder: Path) -> Kept:
+    """Return what is kept in a folder: one value per process, which knows how much it has written."""
+    return Kept(folder)
+
+
+def _raise(error: BadExample) -> NoReturn:
+    raise error
+
+
+def _row_group(path: str, stamp: int, row: int) -> tuple[int, int]:
+    """Return the row group of a Parquet file that holds a row, and the group's first row."""
+    starts = _starts(path, stamp)
+    if row >= starts[-1]:
+        raise IndexError(row)
+    group = bisect_right(starts, row) - 1
+    return group, starts[group]
+
+
+@lru_cache(maxsize=16)
+def _starts(path: str, stamp: int) -> list[int]:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+    return list(accumulate(sizes, initial=0))
+
+
+@lru_cache(maxsize=4)
+def _rows(path: str, stamp: int, group: int, key: str) -> "pa.Table":
+    """Read a row group, or the column of it that a key begins with; the last few are held."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        column = key if key in file.schema_arrow.names else key.partition(".")[0]
+        return file.read_row_group(group, [column] if column else None)
+
+
+def opened(path: Path) -> BinaryIO:
+    """Open a file for reading; one that is packed, as what is in it."""
+    return cast("BinaryIO", gzip.open(path, "rb")) if path.suffix.lower() == PACKED else path.open("rb")
 
 
 def _slice(file: BinaryIO, start: int, end: int | None) -> bytes:
@@ -165,7 +274,7 @@ def pick(record: bytes, key: str) -> bytes:
         found = json.loads(record)
     except ValueError as error:
         raise BadExample("unreadable", f"not JSON: {error}") from None
-    for name in key.split("."):
+    for name in [key] if key in found else key.split("."):
         found = found.get(name) if isinstance(found, dict) else None
     if not isinstance(found, str | int | float):
         raise BadExample("missing_field", f"no text at {key}")
@@ -221,31 +330,6 @@ def files_below(raw: Path, suffixes: frozenset[str] | None) -> list[Path]:
         )
     paths = [raw.joinpath(*parts) for parts in found]
     return [path for path in paths if suffixes is None or path.suffix.lower() in suffixes]
-
-
-def split_folders(raw: Path, files: Iterable[Path]) -> dict[str, SplitName]:
-    """Tell whether the raw data is split already: by folders at its top that are all named for a side.
-
-    Returns:
-        The side by folder name, such as ``{"train": "train", "val": "validation", "test": "test"}``; empty when some
-        folder at the top is named otherwise, or when there is no test folder.
-    """
-    tops = {path.relative_to(raw).parts[0] for path in files if path.parent != raw}
-    named = {top: _SIDES[top.lower()] for top in tops if top.lower() in _SIDES}
-    return named if len(named) == len(tops) and "test" in named.values() else {}
-
-
-def split_names(raw: Path, files: Sequence[Path]) -> dict[Path, SplitName]:
-    """Tell the side of each file: by the folder that it is in, or by its own name, up to the first dot.
-
-    Returns:
-        Empty when there are others at the top, or none for the test: the raw data is not split already.
-    """
-    if folders := split_folders(raw, files):
-        return {path: folders[path.relative_to(raw).parts[0]] for path in files if path.parent != raw}
-    named = {path: _SIDES.get(path.name.partition(".")[0].lower()) for path in files}
-    sides = {path: side for path, side in named.items() if side is not None}
-    return sides if len(sides) == len(files) and "test" in sides.values() else {}
 
 
 def _files(folder: Path, above: tuple[str, ...]) -> Iterator[tuple[str, ...]]:

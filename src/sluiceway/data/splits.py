@@ -1,15 +1,20 @@
 """Which side an example is on: a pure function of its group, of its content where it has no group, or of its time.
 
-Nothing else decides, so an example never changes sides when data is added, and exact copies always share one.
+Nothing else decides, so an example never changes sides when data is added, and exact copies always share one. A rare
+class may then lack a side: no function of the example alone can help that, since it does not know the others. So the
+few examples that :func:`stratify` puts elsewhere are written down for good (:mod:`sluiceway.data.settled`).
 """
 
 import hashlib
 import math
 import re
+from collections import Counter
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 from sluiceway.config import Split
-from sluiceway.data.table import SplitName
+from sluiceway.data.table import SPLITS, SplitName
 from sluiceway.errors import ConfigError
 
 _SPAN = 1 << 64
@@ -34,13 +39,14 @@ class Sides:
 
     Args:
         split: shares, salt, and times.
+        settled: sides by key that were written down, in the place of the hash.
 
     Raises:
         ConfigError: a time cannot be read, or validation would begin after the test.
     """
 
-    def __init__(self, split: Split) -> None:
-        self._split = split
+    def __init__(self, split: Split, settled: Mapping[str, SplitName] = MappingProxyType({})) -> None:
+        self._split, self._settled = split, settled
         self._salt = _salt(split)
         self._test = _boundary("test_from", split.test_from)
         self._validation = _boundary("validation_from", split.validation_from)
@@ -63,7 +69,7 @@ class Sides:
             time: when it was taken, in seconds since 1970 or as the data counts.
         """
         if self._test is None:
-            return _by_hash(_position(key, self._salt), self._split)
+            return self._settled.get(key) or _by_hash(_position(key, self._salt), self._split)
         if time is None:
             return None
         if time >= self._test:
@@ -71,6 +77,61 @@ class Sides:
         if self._validation is not None:
             return "validation" if time >= self._validation else "train"
         return "validation" if _position(key, self._salt) < self._split.validation else "train"
+
+
+def stratify(
+    classes: Mapping[str, Collection[str]],
+    split: Split,
+    settled: Mapping[str, SplitName],
+    fixed: Collection[str] = frozenset(),
+) -> dict[str, SplitName]:
+    """Choose examples or groups to be put elsewhere, so that each class is on every side.
+
+    A class with as many keys as there are sides gets one on each, as long as a key of it is free to move. Of those that
+    are, the one is taken whose hash is nearest to the side; no class loses its last key of a side.
+
+    Args:
+        classes: which classes each key has, every key of the data: an example has one, a group or an example with
+            several labels may have more.
+        split: the shares, and the salt of the hash.
+        settled: sides that were written down before; they stay.
+        fixed: keys that must stay where they are: those of the last registered version.
+
+    Returns:
+        Sides by key to be written down beside ``settled``.
+    """
+    salt = _salt(split)
+    edges = {"test": (0.0, split.test), "validation": (split.test, split.test + split.validation)}
+    edges["train"] = (split.test + split.validation, 1.0)
+    wanted = [side for side in SPLITS if edges[side][0] < edges[side][1]]
+    place = {key: _position(key, salt) for key in classes}
+    side = {key: settled.get(key) or _by_hash(place[key], split) for key in classes}
+    members: dict[str, list[str]] = {}
+    for key in sorted(classes):
+        for name in classes[key]:
+            members.setdefault(name, []).append(key)
+    count = Counter((name, side[key]) for key in classes for name in classes[key])
+    moves: dict[str, SplitName] = {}
+    for name in sorted(members, key=lambda each: (len(members[each]), each)):
+        if len(members[name]) < len(wanted):
+            continue
+        for target in wanted:
+            if count[name, target]:
+                continue
+            low, high = edges[target]
+            free = [
+                (max(low - place[key], place[key] - high), key)
+                for key in members[name]
+                if key not in fixed and key not in settled and all(count[own, side[key]] > 1 for own in classes[key])
+            ]
+            if not free:
+                continue
+            _, key = min(free)
+            for own in classes[key]:
+                count[own, side[key]] -= 1
+                count[own, target] += 1
+            side[key] = moves[key] = target
+    return moves
 
 
 def read_time(text: str) -> float | None:

@@ -52,6 +52,9 @@ class Example:
     """Given when the raw data is split already."""
     time: float | None = None
     """When it was taken: seconds since 1970, or any number that grows with time."""
+    fault: str | None = None
+    """Why it cannot be learned from, where the list itself says so, as in ``no_steering: 'nan' is no number``: it is
+    set aside with this reason."""
 
 
 class BadExample(Exception):

@@ -1,4 +1,4 @@
-"""Reading accepted examples back, for the stages after the gate."""
+"""Examples of the raw folder, and accepted ones read back for the stages after the gate."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -8,12 +8,26 @@ import pyarrow as pa
 
 from sluiceway.data.sources import Shelf, checksum, load
 from sluiceway.data.table import BadExample, Example, SplitName, read_table
-from sluiceway.errors import DataError
+from sluiceway.errors import DataError, UnknownLayout
 from sluiceway.usecases.base import Loaded, Reader
+from sluiceway.usecases.likeness import with_likeness
 from sluiceway.usecases.pipeline import Pipeline
 
 if TYPE_CHECKING:
     import polars as pl
+
+
+def listed_examples(pipeline: Pipeline) -> Iterator[Example]:
+    """List the raw examples.
+
+    Raises:
+        NoRawData: there are none.
+        UnknownLayout: the use case does not understand how they lie; names another one that does.
+    """
+    try:
+        yield from pipeline.usecase.read(pipeline.raw, pipeline.params.data)
+    except UnknownLayout as error:
+        raise with_likeness(error, pipeline.raw, pipeline.root, pipeline.usecase) from None
 
 
 def accepted_examples(pipeline: Pipeline) -> pa.Table:
@@ -28,9 +42,10 @@ def reader(pipeline: Pipeline, table: pa.Table) -> Reader:
 
     def read(split: SplitName) -> Iterator[Loaded]:
         with Shelf(pipeline.raw) as shelf:
-            for row in (row for row, side in enumerate(columns["split"]) if side == split):
+            rows = [row for row, side in enumerate(columns["split"]) if side == split]
+            for row, fetch in zip(rows, shelf.each(columns["source"][row] for row in rows), strict=True):
                 example = Example(**{name: columns[name][row] for name in names})
-                yield Loaded(example, _content(pipeline, shelf.load, example, columns["checksum"][row]), row)
+                yield Loaded(example, _content(pipeline, fetch, example, columns["checksum"][row]), row)
 
     return read
 
@@ -54,16 +69,16 @@ def loader_of_row(pipeline: Pipeline, table: "pa.Table | pl.DataFrame") -> Calla
 
     def content(row: int) -> bytes:
         name, source, wanted = (column[place(row)].as_py() for column in columns)
-        return _content(pipeline, partial(load, pipeline.raw), Example(name, source), wanted)
+        return _content(pipeline, partial(load, pipeline.raw, source), Example(name, source), wanted)
 
     return content
 
 
-def _content(pipeline: Pipeline, fetch: Callable[[str], bytes], example: Example, wanted: str) -> bytes:
+def _content(pipeline: Pipeline, fetch: Callable[[], bytes], example: Example, wanted: str) -> bytes:
     """Fetch a content, and compare it with what was validated."""
     hint = f"run `dvc repro`: data/raw/{pipeline.name} changed behind the gate"
     try:
-        payload = fetch(example.source)
+        payload = fetch()
     except BadExample as bad:
         raise DataError(f"{example.id} cannot be read any more: {bad}", hint=hint) from None
     if checksum(payload) != wanted:

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
+from sluiceway.data.settled import read_settled
 from sluiceway.errors import GateClosed, UsageError
 from sluiceway.stages.console import console, progress
+from sluiceway.stages.examples import listed_examples
 from sluiceway.usecases.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -122,11 +124,12 @@ def _table(pipeline: Pipeline) -> Iterator[Path]:
             measured = measure_all(
                 usecase,
                 pipeline.raw,
-                usecase.read(pipeline.raw, params.data),
+                listed_examples(pipeline),
                 params.data,
                 Path(folder),
                 compared=params.gates.data.compared,
                 corrections=read_corrections(pipeline.corrections),
+                settled=read_settled(pipeline.sides),
                 on_example=meter.update,
             )
         aside = sum(measured.quarantined.values())

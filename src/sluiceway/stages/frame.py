@@ -14,9 +14,10 @@ from typing import Literal, get_args
 
 import psutil
 
+from sluiceway.data.places import STATE
 from sluiceway.errors import Busy
 from sluiceway.stages.console import console
-from sluiceway.usecases.pipeline import STATE, Pipeline
+from sluiceway.usecases.pipeline import Pipeline
 
 Work = Literal["start-up", "data", "learning", "checks", "reports", "tracking"]
 """What time is spent on. ``data`` and ``learning`` are what a pipeline is for; the rest is overhead."""

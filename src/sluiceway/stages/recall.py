@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from sluiceway.config import DataParams
 from sluiceway.data.measuring import contents, memo, minhash
 from sluiceway.data.measuring.memo import Memo
 from sluiceway.usecases.pipeline import Pipeline
@@ -27,7 +26,8 @@ def _key(pipeline: Pipeline) -> str:
 
 def _parameters(pipeline: Pipeline) -> str:
     """How the data section is set, without what only decides sides, groups and times."""
-    section = pipeline.params.data.model_dump(mode="json", exclude=set(DataParams.model_fields))
+    data = pipeline.params.data
+    section = data.model_dump(mode="json", exclude=set(type(data).listing))
     measures = dict(pipeline.usecase.measures)
     return json.dumps([pipeline.usecase.name, section, measures], sort_keys=True)
 

@@ -24,13 +24,14 @@ from sluiceway.data.learning.learner import cross_fit
 from sluiceway.data.measuring.engines import Mapper, all_cores
 from sluiceway.data.measuring.measure_all import Measured, measure_all
 from sluiceway.data.offenders import write_offenders
+from sluiceway.data.settled import read_settled
 from sluiceway.data.sketches import Sketches
 from sluiceway.data.table import schema
 from sluiceway.gates import data as data_gate
 from sluiceway.gates.verdict import Severity, Verdict
 from sluiceway.stages.console import progress, warn
 from sluiceway.stages.data_report import write_data_report
-from sluiceway.stages.examples import loader_of_row
+from sluiceway.stages.examples import listed_examples, loader_of_row
 from sluiceway.stages.frame import done, stage
 from sluiceway.stages.recall import memo_of
 from sluiceway.stages.reference import reference_of
@@ -78,11 +79,12 @@ def _measure(pipeline: Pipeline) -> Measured:
         return measure_all(
             usecase,
             pipeline.raw,
-            iter(usecase.read(pipeline.raw, params.data)),
+            listed_examples(pipeline),
             params.data,
             pipeline.validated,
             compared=params.gates.data.compared,
             corrections=read_corrections(pipeline.corrections),
+            settled=read_settled(pipeline.sides),
             memo=memo_of(pipeline),
             engine=_engine(),
             on_example=meter.update,

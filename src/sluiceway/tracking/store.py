@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from sluiceway.data.places import home
 from sluiceway.errors import TrackingError
-from sluiceway.usecases.pipeline import home
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

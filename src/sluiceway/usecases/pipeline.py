@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Self
 
 from sluiceway.config import TRACKED, PipelineParams, ProjectParams, parse, read_yaml
+from sluiceway.data.places import STATE, home
 from sluiceway.errors import ConfigError, NotAProject, unknown
 from sluiceway.usecases import find
 from sluiceway.usecases.base import Metric, Trial, UseCase
-
-STATE = ".sluiceway"
-_DVC_EXPERIMENTS = (".dvc", "tmp", "exps")
 
 
 def project_params(root: Path) -> ProjectParams:
@@ -25,15 +23,6 @@ def project_params(root: Path) -> ProjectParams:
     if not path.exists():
         raise NotAProject(f"{root} has no params.yaml", hint="run sluiceway in the root folder of a project")
     return parse(ProjectParams, read_yaml(path), path.relative_to(root))
-
-
-def home(root: Path) -> Path:
-    """Return the folder that outlives experiments: the root, unless DVC runs a copy of it (``dvc exp run --temp``)."""
-    parts = root.parts
-    for start in range(len(parts) - len(_DVC_EXPERIMENTS)):
-        if parts[start : start + len(_DVC_EXPERIMENTS)] == _DVC_EXPERIMENTS:
-            return Path(*parts[:start])
-    return root
 
 
 @dataclass(frozen=True)
@@ -104,6 +93,11 @@ class Pipeline:
     def corrections(self) -> Path:
         """Labels that a person has corrected."""
         return self.root / "data" / "corrections" / f"{self.name}.csv"
+
+    @property
+    def sides(self) -> Path:
+        """Sides that were written down, in the place of the hash."""
+        return self.root / "data" / "sides" / f"{self.name}.csv"
 
     @property
     def overrides(self) -> Path:

@@ -6,6 +6,7 @@ Shapes: n examples of a block, m of them put in at a time, k of them sketched.
 import math
 import re
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -92,17 +93,24 @@ class Listing:
         params: the data section.
         corrections: what a person has corrected, by id.
         target: judges a target beside what was measured of its content; None: targets are not judged.
+        settled: sides that were written down, by group, or by checksum where there is none.
 
     Raises:
         ConfigError: times of the split cannot be read.
     """
 
-    def __init__(self, params: DataParams, corrections: Mapping[str, Correction], target: Judge | None = None) -> None:
+    def __init__(
+        self,
+        params: DataParams,
+        corrections: Mapping[str, Correction],
+        target: Judge | None = None,
+        settled: Mapping[str, SplitName] = MappingProxyType({}),
+    ) -> None:
         self._params = params
         self._target = target
         self._group = re.compile(params.group) if params.group else None
         self._time = re.compile(params.time) if params.time else None
-        self._sides = Sides(params.split)
+        self._sides = Sides(params.split, settled)
         self._corrections = corrections
         self._met: set[str] = set()
         self.corrected: set[str] = set()
@@ -126,10 +134,11 @@ class Listing:
 
         Returns:
             The columns of what was listed, and why examples are set aside: [n] each. Of several reasons the first
-            counts: a repeated id, left out by a person, the content, a time that cannot be read, no time, the target.
+            counts: a repeated id, left out by a person, the content, the list, a time that cannot be read, no time, the
+            target.
         """
         examples, checksums = block.examples, block.checksum_texts()
-        found = list(reasons)
+        found = [reason or each.fault for reason, each in zip(reasons, examples, strict=True)]
         groups = [each.group or self._search(self._group, each.id) for each in examples]
         times = [each.time for each in examples]
         if self._time:

@@ -154,12 +154,12 @@ class Look:
         digests, rows, reasons = [], [], []
         sketched, sketches = [], []
         with Shelf(self.raw) as shelf:
-            for place, source in enumerate(chunk.sources):
+            for place, (source, load) in enumerate(zip(chunk.sources, shelf.each(chunk.sources), strict=True)):
                 digest: bytes | None = None
                 row: Measures = {}
                 reason = None
                 try:
-                    payload = shelf.load(source)
+                    payload = load()
                     digest = hashlib.sha256(payload).digest()[:DIGEST]
                     row = self.measure(payload, self.data)
                     if self.sketching and draw(digest) <= chunk.sketch_up_to:

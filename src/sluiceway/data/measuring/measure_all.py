@@ -26,7 +26,8 @@ from sluiceway.data.measuring.memo import Memo, Recall
 from sluiceway.data.measuring.repeats import Repeats
 from sluiceway.data.measuring.sample import Sample, limit
 from sluiceway.data.measuring.store import Rows, keys_of
-from sluiceway.data.table import Example, TableWriter, schema
+from sluiceway.data.table import Example, SplitName, TableWriter, schema
+from sluiceway.errors import DataError
 
 BLOCK = 4096
 """Examples that are looked up, judged and written together."""
@@ -66,6 +67,7 @@ def measure_all(
     *,
     compared: int,
     corrections: Mapping[str, Correction] | None = None,
+    settled: Mapping[str, SplitName] | None = None,
     memo: Memo | None = None,
     engine: Mapper = all_cores,
     on_example: Callable[[int], None] = lambda done: None,
@@ -80,15 +82,16 @@ def measure_all(
         folder: where the tables go.
         compared: examples that are sketched at most; of more, a sample is.
         corrections: what a person has corrected, by id.
+        settled: sides that were written down, by group, or by checksum where there is none.
         memo: what earlier runs saw; None: everything is looked at.
         engine: where the work is done.
         on_example: called with the number done so far, now and then.
 
     Raises:
         ConfigError: times of the split cannot be read.
-        DataError: the use case gave something that it had not announced.
+        DataError: the use case gave something that it had not announced, or nothing could be fetched.
     """
-    listing = Listing(params, corrections or {}, usecase.judge)
+    listing = Listing(params, corrections or {}, usecase.judge, settled or {})
     look = Look.of(usecase, raw, params)
     columns = schema(usecase.measures)
     with (
@@ -109,6 +112,11 @@ def measure_all(
         sketches.write(folder / "sketches.parquet")
     if memo:
         memo.tidy()
+    if not accepted.rows and set(run.reasons) == {"unreachable"}:
+        raise DataError(
+            f"none of the {quarantined.rows:,} examples below {raw} could be fetched: {run.first}",
+            hint="is the network up, and do the environment's credentials fit?",
+        )
     return Measured(
         accepted=accepted.rows,
         quarantined=dict(sorted(run.reasons.items())),
@@ -138,6 +146,8 @@ class _Pass:
     memo: Memo | None
     on_example: Callable[[int], None]
     reasons: Counter[str] = field(default_factory=Counter)
+    first: str = ""
+    """The first reason, with its detail."""
     listed: int = 0
     remembered: int = 0
     done: int = 0
@@ -219,6 +229,7 @@ class _Pass:
         self.accepted.write(table.filter(pa.array(good)).drop_columns("reason"))
         if not good.all():
             self.quarantined.write(table.filter(pa.array(~good)))
+            self.first = self.first or next(reason for reason in reasons if reason)
             self.reasons.update(reason.partition(":")[0] for reason in reasons if reason)
 
     def _count(self, examples: int) -> None:

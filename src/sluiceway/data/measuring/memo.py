@@ -139,7 +139,7 @@ class Recall:
 
         def digests(places: Rows) -> list[bytes]:
             with Shelf(raw) as shelf:
-                return [_digest(shelf.load, sources[place]) for place in places]
+                return [_digest(load) for load in shelf.each(sources[place] for place in places.tolist())]
 
         with ThreadPoolExecutor(cores()) as pool:
             for places, found in zip(slices, pool.map(digests, slices), strict=True):
@@ -189,8 +189,8 @@ class Recall:
         self._memo.files.add(self._stamps.keys[places[new]], pa.table(values, schema=_CHECKSUM))
 
 
-def _digest(load: Callable[[str], bytes], source: str) -> bytes:
+def _digest(load: Callable[[], bytes]) -> bytes:
     try:
-        return hashlib.sha256(load(source)).digest()[:DIGEST]
+        return hashlib.sha256(load()).digest()[:DIGEST]
     except BadExample:
         return bytes(DIGEST)

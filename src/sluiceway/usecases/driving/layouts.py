@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from sluiceway.data.sources import files_below, split_folders
+from sluiceway.data.census import not_understood, unpack
+from sluiceway.data.sides import split_folders
+from sluiceway.data.sources import files_below
 from sluiceway.data.splits import read_time
 from sluiceway.data.table import Example, SplitName
 from sluiceway.errors import UnknownLayout, nearest
@@ -66,8 +68,8 @@ def read(raw: Path, data: DrivingData) -> Iterator[Example]:
     known = {path.relative_to(raw).as_posix() for path in files if path.suffix.lower() in IMAGES}
     paths = [path for path in files if path.suffix.lower() in TABLES]
     if not known or not paths:
-        what = "table says how they were steered" if known else "images lie beside the tables" if paths else "frames"
-        raise UnknownLayout(f"no {what} below {raw}: {_found(raw)}", hint=f"expected {LAYOUTS}")
+        what = "table that says how they were steered" if known else "images beside the tables" if paths else "frames"
+        raise not_understood(raw, what, LAYOUTS, (unpack(raw),))
     logs = [_log(path, data) for path in paths]
     sides = split_folders(raw, paths)
     named: set[str] = set()
@@ -81,13 +83,6 @@ def read(raw: Path, data: DrivingData) -> Iterator[Example]:
     yield from found
     for name in sorted(known - named):
         yield Example(id=name, source=name)
-
-
-def _found(raw: Path) -> str:
-    from collections import Counter
-
-    kinds = Counter(path.suffix.lower() or "no suffix" for path in raw.rglob("*") if path.is_file())
-    return "found " + ", ".join(f"{count} x {suffix}" for suffix, count in kinds.most_common(3))
 
 
 def _apart(raw: Path, found: Sequence[Example], data: DrivingData) -> None:
@@ -135,7 +130,8 @@ def _table(path: Path) -> "pl.DataFrame":
     except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0]
         raise UnknownLayout(f"{path} cannot be read as a table: {reason}", hint=f"expected {LAYOUTS}") from None
-    table = table.rename({name: name.strip() for name in table.columns})
+    flat = [name for name, kind in table.schema.items() if not kind.is_nested()]
+    table = table.select(flat).rename({name: name.strip() for name in flat})
     return table.cast(pl.String, strict=False).with_columns(pl.all().str.strip_chars().replace("", None))
 
 

@@ -4,7 +4,7 @@ Shapes: T = context, S = the longest history of a split, I items with 0 for none
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sluiceway.data.sources import byte_range, byte_ranges, split_folders
+from sluiceway.data.sides import split_names
 from sluiceway.data.splits import read_time
 from sluiceway.data.table import BadExample, Example, Measures, SplitName
 from sluiceway.errors import DataError
@@ -47,7 +47,7 @@ def read(raw: Path, data: InteractionData) -> Iterator[Example]:
     too low for a choice. Lines are read, since a user's last one is known by all of them.
     """
     tables, titles = tables_below(raw), titles_below(raw)
-    sides = split_folders(raw, [table.path for table in tables])
+    sides = split_names(raw, [table.path for table in tables])
     lines = [line for table in tables for line in _lines(table, raw, sides, data)]
     names = list(_names(lines, repeats=data.repeats))
     held = {} if sides or data.split.test_from else _last_ones(lines, names, data)
@@ -65,17 +65,14 @@ def read(raw: Path, data: InteractionData) -> Iterator[Example]:
         )
 
 
-def _lines(table: Table, raw: Path, sides: dict[str, SplitName], data: InteractionData) -> Iterator[_Line]:
-    below = table.path.relative_to(raw)
-    name, split = below.as_posix(), sides.get(below.parts[0])
-    header = table.content[slice(*table.header)] if table.header else b""
-    for number, start, end in table.lines():
-        source = byte_ranges(name, [table.header, (start, end)]) if table.header else byte_range(name, start, end)
+def _lines(table: Table, raw: Path, sides: Mapping[Path, SplitName], data: InteractionData) -> Iterator[_Line]:
+    split = sides.get(table.path)
+    for place, source, content in table.entries():
         try:
-            said = accepted(header + table.content[start:end], data)
+            said = accepted(content, data)
         except BadExample:
             said = None
-        yield _Line(source, f"{name}:{number}", said, split)
+        yield _Line(source, place, said, split)
 
 
 def _names(lines: Iterable[_Line], *, repeats: bool) -> Iterator[str]:

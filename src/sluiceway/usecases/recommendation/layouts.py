@@ -5,13 +5,16 @@ itself which of its fields is the user, the item, the rating and the time.
 """
 
 import csv
+import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from sluiceway.data.sources import files_below
+from sluiceway.data.census import not_understood, unpack
+from sluiceway.data.lists import kind_of, open_list
+from sluiceway.data.sources import byte_range, byte_ranges, files_below, opened
 from sluiceway.data.splits import read_time
 from sluiceway.data.table import BadExample
 from sluiceway.errors import UnknownLayout, nearest
@@ -26,14 +29,15 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 _TITLES = ("title", "movietitle", "itemname", "name", "productname", "booktitle", "trackname")
 _HEADLESS = ("user", "item", "rating", "time")
 """What the fields of a line without a header are."""
-_SUFFIXES = frozenset({".inter", ".data", ".dat", ".csv", ".tsv"})
-_KINDS = (r".*\.inter", r"u\.data", r"ratings\.dat", r"(ratings|interactions)\.(csv|tsv)", r".*\.(csv|tsv)")
+_SUFFIXES = frozenset({".inter", ".data", ".dat", ".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"})
+_TABLE = r"\.(csv|tsv|jsonl|ndjson|parquet)(\.gz)?"
+_KINDS = (r".*\.inter", r"u\.data", r"ratings\.dat", rf"(ratings|interactions|reviews){_TABLE}", rf".*{_TABLE}")
 """Names of files with interactions. The first kind of which there are any is taken: others then lie beside it."""
 _CATALOGUES = (r".*\.item", r"u\.item", r"movies\.dat", r"(movies|items|products|books)\.(csv|tsv)")
 _MARKS = ("::", "\t", ";", "|", ",")
-_EXPECTED = (
-    "expected a table with a user, an item and a time in each line, and a rating where there is one: ml-100k.inter, "
-    "u.data, ratings.dat, ratings.csv, or any .csv or .tsv whose header names user, item, rating, timestamp"
+LAYOUTS = (
+    "a table with a user, an item and a time in each line, and a rating where there is one: ml-100k.inter, u.data, "
+    "ratings.dat, ratings.csv, or any .csv, .tsv, .jsonl or .parquet with the columns user, item, rating, timestamp"
 )
 
 
@@ -70,8 +74,11 @@ def interaction_of(payload: bytes) -> Interaction:
     Raises:
         BadExample: it is no text, has too few or too many fields, or a rating or a time that is none.
     """
+    payload = payload.removeprefix(b"\xef\xbb\xbf")
+    if payload.startswith(b"{"):
+        return _of_object(payload)
     try:
-        *header, line = payload.decode("utf-8-sig").splitlines()
+        *header, line = payload.decode().splitlines()
     except UnicodeDecodeError as error:
         raise BadExample("unreadable", f"not UTF-8 at byte {error.start}") from None
     except ValueError:
@@ -83,7 +90,27 @@ def interaction_of(payload: bytes) -> Interaction:
         raise BadExample("missing_field", f"{len(fields)} fields, and {least} are needed")
     if columns.count and len(fields) > columns.count:
         raise BadExample("extra_field", f"{len(fields)} fields, and the header has {columns.count}")
-    values = {name: fields[place].strip() for name, place in columns.places.items()}
+    return _interaction({name: fields[place].strip() for name, place in columns.places.items()})
+
+
+def _of_object(payload: bytes) -> Interaction:
+    """Read a line of JSON Lines, or a row of a Parquet file."""
+    try:
+        found = json.loads(payload)
+    except ValueError as error:
+        raise BadExample("unreadable", f"not JSON: {error}") from None
+    plain = {_plain(name): value for name, value in reversed(found.items())}
+    values = {}
+    for meaning, known in NAMES.items():
+        name = next((name for name in known if name in plain), None)
+        if name is not None:
+            values[meaning] = "" if plain[name] is None else str(plain[name]).strip()
+    if lost := [name for name in ("user", "item", "time") if name not in values]:
+        raise BadExample("missing_field", f"no {lost[0]}")
+    return _interaction(values)
+
+
+def _interaction(values: Mapping[str, str]) -> Interaction:
     lost = [name for name, value in values.items() if not value]
     if lost:
         raise BadExample("missing_field", f"no {lost[0]}")
@@ -142,11 +169,26 @@ class Table:
     """A file with interactions."""
 
     path: Path
+    raw: Path
     content: bytes
+    """Empty where it has rows instead of lines."""
     header: tuple[int, int] | None
     """The bytes of its header."""
 
-    def lines(self) -> Iterator[tuple[int, int, int]]:
+    def entries(self) -> Iterator[tuple[str, str, bytes]]:
+        """Yield place, source and content of each interaction: a line with the header, or a row as a JSON object."""
+        name = self.path.relative_to(self.raw).as_posix()
+        if kind_of(self.path) == ".parquet":
+            for number, record in enumerate(open_list(self.path, self.raw).records(), start=1):
+                said = json.dumps(dict(record.values), ensure_ascii=False, default=str)
+                yield f"{name}:{number}", record.source, said.encode()
+            return
+        header = self.content[slice(*self.header)] if self.header else b""
+        for number, start, end in self._lines():
+            source = byte_ranges(name, [self.header, (start, end)]) if self.header else byte_range(name, start, end)
+            yield f"{name}:{number}", source, header + self.content[start:end]
+
+    def _lines(self) -> Iterator[tuple[int, int, int]]:
         """Yield number, start and end of each line that is not blank, the header left out."""
         start, number = 0, 0
         while start < len(self.content):
@@ -163,15 +205,11 @@ def tables_below(raw: Path) -> list[Table]:
     Raises:
         UnknownLayout: there are none, or a column is missing.
     """
-    files = files_below(raw, _SUFFIXES)
+    files = [path for path in files_below(raw, None) if kind_of(path) in _SUFFIXES]
     chosen = _first_kind(files, _KINDS)
     if not chosen:
-        found = sorted({path.name for path in raw.rglob("*") if path.is_file()})
-        raise UnknownLayout(
-            f"no interactions below {raw}: found {', '.join(found[:3])} ...",
-            hint=f"{_EXPECTED}; {nearest(found[0], ['ratings.csv', 'u.data', 'ratings.dat', 'data.inter'])}",
-        )
-    return [_open(path) for path in chosen]
+        raise not_understood(raw, "interactions", LAYOUTS, (unpack(raw),))
+    return [_open(path, raw) for path in chosen]
 
 
 def _first_kind(files: Iterable[Path], kinds: Iterable[str]) -> list[Path]:
@@ -180,22 +218,35 @@ def _first_kind(files: Iterable[Path], kinds: Iterable[str]) -> list[Path]:
     return next((each for each in found if each), [])
 
 
-def _open(path: Path) -> Table:
-    content = path.read_bytes()
+def _open(path: Path, raw: Path) -> Table:
+    kind = kind_of(path)
+    if kind == ".parquet":
+        content = b""
+    else:
+        with opened(path) as file:
+            content = file.read()
+    if kind in {".data", ".dat"}:
+        return Table(path, raw, content, None)
+    if kind in {".parquet", ".jsonl", ".ndjson"}:
+        columns = open_list(path, raw).columns
+        _check(path, [_plain(name) for name in columns], f"its columns are {', '.join(columns)[:80]}")
+        return Table(path, raw, content, None)
     end = content.find(b"\n") + 1 or len(content)
-    if path.suffix.lower() in {".data", ".dat"}:
-        return Table(path, content, None)
     header = content[:end].decode("utf-8-sig", "replace").strip()
-    found = _columns_of(header).places
-    missing = [name for name in ("user", "item", "time") if name not in found]
+    _check(path, [_plain(field) for field in _fields(header, _mark(header))], f"its header is {header[:80]!r}")
+    return Table(path, raw, content, (0, end))
+
+
+def _check(path: Path, fields: Sequence[str], found: str) -> None:
+    """Raise ``UnknownLayout`` when a column is missing."""
+    missing = [name for name in ("user", "item", "time") if not set(fields) & set(NAMES[name])]
     if missing:
         wanted = missing[0]
-        fields = [_plain(field) for field in _fields(header, _mark(header))]
         raise UnknownLayout(
-            f"{path} has no column for the {' and the '.join(missing)}: its header is {header[:80]!r}",
-            hint=f"name the {wanted} column {' or '.join(NAMES[wanted][:3])}; {nearest(wanted, fields)}; {_EXPECTED}",
+            f"{path} has no column for the {' and the '.join(missing)}: {found}",
+            hint=f"name the {wanted} column {' or '.join(NAMES[wanted][:3])}; {nearest(wanted, fields)}; "
+            f"expected {LAYOUTS}",
         )
-    return Table(path, content, (0, end))
 
 
 def titles_below(raw: Path) -> dict[str, str]:

@@ -49,7 +49,7 @@ def encode(example: Example, encoding: Encoding) -> Arrays:
     if example.target not in classes:
         raise DataError(
             f"class {example.target!r} of {example.id} does not occur in the training split",
-            hint="give more examples of it, or take it out",
+            hint="`sluiceway split` puts one there, if there are three; else give more examples, or take them out",
         )
     return {"target": np.asarray(classes.index(example.target), np.int64)}
 

@@ -1,42 +1,57 @@
 """How files with targets may lie in a raw folder: a folder per class, or lists of files with their targets.
 
-The lists are those of Hugging Face's imagefolder and audiofolder: ``metadata.csv`` or ``metadata.jsonl`` beside the
-files, with a column ``file_name``.
+The lists are those of Hugging Face's imagefolder and audiofolder, ``metadata.csv`` in each folder, or any table with a
+column of paths or of URIs.
 """
 
-import csv
-import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from difflib import get_close_matches
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-from sluiceway.config import DataParams
-from sluiceway.data.sources import files_below, split_folders
-from sluiceway.data.table import Example, SplitName, TargetKind
+from sluiceway.data.census import not_understood, unpack
+from sluiceway.data.fetch import Wanted, is_uri, public
+from sluiceway.data.lists import List, Record, column_of, open_list
+from sluiceway.data.roles import ListParams, Roles, named_lists, sided, tables_among
+from sluiceway.data.sides import side_of, split_folders, split_names
+from sluiceway.data.sources import content_at, files_below
+from sluiceway.data.table import Example, TargetKind
 from sluiceway.errors import UnknownLayout, nearest
+from sluiceway.usecases.targets.finding import Files, Finder
 
-FILE = "file_name"
-LISTS = frozenset({"metadata.csv", "metadata.jsonl"})
 COLUMNS: Mapping[TargetKind, tuple[str, ...]] = {
-    "class": ("label", "transcription"),
-    "classes": ("labels", "label", "classes"),
-    "number": ("number", "value", "label"),
-    "text": ("text", "transcription", "sentence", "label"),
+    "class": ("label", "class", "class_name", "category", "target", "transcription"),
+    "classes": ("labels", "label", "classes", "tags", "categories", "target"),
+    "number": ("number", "value", "target", "label", "score"),
+    "text": ("text", "transcription", "transcript", "sentence", "label"),
 }
 """Columns that hold a target, the likeliest first."""
-_PACKED = frozenset({".zip", ".gz", ".tgz", ".tar", ".bz2", ".xz"})
+PATHS = (
+    *("file_name", "filename", "path", "file_path", "filepath", "file", "image_path", "audio_path", "wav_path"),
+    *("image", "audio", "wav", "url", "uri", "image_url", "audio_url", "image_id", "audio_id", "id", "name"),
+)
+"""Columns that say where a content lies, the likeliest first."""
+_WEAK = frozenset({"image", "audio", "image_id", "audio_id", "id", "name"})
+"""Those among them that may as well mean something else: a table is a list by them if they lead to files."""
+SIZES, SUMS = ("bytes", "size_bytes", "content_length"), ("sha256",)
+_METADATA = frozenset({"metadata.csv", "metadata.jsonl", "metadata.parquet"})
+_PEEKED = 50
+"""Records of a list by which it is found out how its paths are meant."""
 
 
-class ListedData(DataParams):
+class ListedData(ListParams):
     """Files in a folder per class, or listed with their targets."""
 
+    listing = ListParams.listing | {"path", "strip", "label", "unlisted"}
+    path: str | None = None
+    """Column of the list that says where a content lies: a path below the list's folder or the raw folder, with or
+    without its suffix, or a URI; default: ``file_name``, ``path``, ``url`` and the like."""
+    strip: str = ""
+    """What paths in the list begin with on the machine they come from, and is left out: ``/mnt/photos/``."""
     label: str | None = None
     """Column of the list that holds the target; default: ``label``, or ``labels``, ``number``, ``text`` by its kind."""
-    group_column: str | None = None
-    """Column of the list that names the group of an example: its speaker, patient, camera or document."""
+    unlisted: Literal["set_aside", "ignore"] = "set_aside"
+    """What becomes of files that no list names: ``set_aside``, with a reason, or ``ignore``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,29 +67,19 @@ class Kind:
     """Into what, and how."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A line of a list."""
-
-    name: str
-    """Path below the raw folder."""
-    target: str
-    group: str | None = None
-
-
 def layouts(kind: Kind, target: TargetKind) -> str:
     """Say what is understood."""
     column = COLUMNS[target][0]
-    listed = f"metadata.csv (or .jsonl) with the columns {FILE} and {column} beside the {kind.noun}s"
+    listed = f"metadata.csv (or another table) with the columns file_name and {column} beside the {kind.noun}s"
     folder = f"a folder per class with {kind.noun}s in it, data/raw/<pipeline>/<class>/<{kind.noun}>, or "
     if target == "classes":
         folder = f"a folder per set of labels, data/raw/<pipeline>/<label>|<label>/<{kind.noun}>, or "
-    sides = "; below train/, validation/ and test/ where the data is split already"
+    sides = "; below train/, validation/ and test/, or with a column split, where the data is split already"
     return f"{'' if target == 'text' else folder}{listed}{sides}"
 
 
 def read_listed(raw: Path, data: ListedData, target: TargetKind, kind: Kind) -> Iterator[Example]:
-    """List files by class folder or list. The id is the path.
+    """List contents by class folder or list. The id is the path below the raw folder, or the URI without its secrets.
 
     Args:
         raw: the raw folder.
@@ -86,16 +91,21 @@ def read_listed(raw: Path, data: ListedData, target: TargetKind, kind: Kind) -> 
         NoRawData: the folder is missing or empty.
         UnknownLayout: no layout fits; says what was found and what comes nearest.
     """
-    files, lists = files_of(raw, kind, target, LISTS)
+    every = files_below(raw, None)
+    files = [path for path in every if path.suffix.lower() in kind.suffixes]
+    known = Files.of(path.relative_to(raw).as_posix() for path in files)
+    lists = lists_among(every, raw, known, data, target)
+    if not files and not any(_elsewhere(table, data) for table in lists):
+        raise _none(raw, every, kind, target)
     if lists:
-        yield from examples_of(raw, files, rows_of_lists(raw, lists, data, target, kind), kind)
+        yield from read_lists(raw, known, lists, data, target, kind)
         return
-    for option in ("label", "group_column"):
-        if getattr(data, option) is not None:
-            raise UnknownLayout(
-                f"data.{option} names a column of metadata.csv, and there is no metadata.csv below {raw}",
-                hint=f"take data.{option} out, or give the list; expected {layouts(kind, target)}",
-            )
+    options = [name for name in ("path", "label", "group_column", "split_column", "time_column") if getattr(data, name)]
+    if options:
+        raise UnknownLayout(
+            f"data.{options[0]} names a column of a list such as metadata.csv, and there is none below {raw}",
+            hint=f"take data.{options[0]} out, or give the list; expected {layouts(kind, target)}",
+        )
     if target == "text":
         raise UnknownLayout(
             f"{len(files)} {kind.noun}s lie below {raw}, and nothing says what is said in them",
@@ -104,18 +114,57 @@ def read_listed(raw: Path, data: ListedData, target: TargetKind, kind: Kind) -> 
     yield from _in_folders(raw, files, kind, target)
 
 
-def files_of(raw: Path, kind: Kind, target: TargetKind, lists: frozenset[str]) -> tuple[list[Path], list[Path]]:
-    """Return the files below a raw folder, and the lists.
+def lists_among(files: Sequence[Path], raw: Path, known: Files, data: ListedData, target: TargetKind) -> list[List]:
+    """Return the lists: those that the parameters name, else metadata files, else tables with a column of paths.
 
     Raises:
-        NoRawData: the folder is missing or empty.
-        UnknownLayout: there are no files of this kind.
+        UnknownLayout: there is none of the name that the parameters give, or it cannot be read.
     """
-    found = files_below(raw, kind.suffixes | {Path(name).suffix for name in lists})
-    files = [path for path in found if path.suffix.lower() in kind.suffixes]
-    if not files:
-        raise _none(raw, kind, target)
-    return files, [path for path in found if path.name in lists]
+    if data.list_ is not None:
+        return named_lists(files, raw, data.list_)
+    tables = tables_among(files)
+    metadata = [path for path in tables if path.name.lower() in _METADATA]
+    if metadata:
+        return [open_list(path, raw) for path in metadata]
+    lists: list[List] = []
+    for path in tables:
+        try:
+            table = open_list(path, raw)
+            path_column = column_of(table, data.path, PATHS, "data.path")
+            label = column_of(table, data.label, COLUMNS[target], "data.label")
+        except UnknownLayout:
+            if data.path is None and data.label is None:  # a table of something else, which may lie there
+                continue
+            raise
+        if path_column is None or label is None:
+            continue
+        if data.path is None and path_column.lower() in _WEAK and not _leads(table, path_column, known, data):
+            continue
+        lists.append(table)
+    return lists
+
+
+def _leads(table: List, column: str, known: Files, data: ListedData) -> bool:
+    """Whether a column of a table mostly leads to contents."""
+    names = _first_names(table, column)
+    paths = [name for name in names if not is_uri(name)]
+    try:
+        finder = Finder.learn(table.path, table.raw, paths, known, data.strip, "")
+    except UnknownLayout:
+        return False
+    lost = sum(finder.find(name) not in known.names for name in paths)
+    return 2 * lost < len(names)
+
+
+def _first_names(table: List, column: str) -> list[str]:
+    first = (record.text(column) for _, record in zip(range(_PEEKED), table.records(), strict=False))
+    return [name for name in first if name is not None]
+
+
+def _elsewhere(table: List, data: ListedData) -> bool:
+    """Whether the first contents that a list names have URIs."""
+    column = column_of(table, data.path, PATHS, "data.path")
+    return column is not None and any(map(is_uri, _first_names(table, column)))
 
 
 def _in_folders(raw: Path, files: Sequence[Path], kind: Kind, target: TargetKind) -> Iterator[Example]:
@@ -127,6 +176,13 @@ def _in_folders(raw: Path, files: Sequence[Path], kind: Kind, target: TargetKind
             hint=f"nearest: a metadata.csv beside them that says the {what} of each; expected {expected}",
         )
     sides = split_folders(raw, files)
+    tops = {path.relative_to(raw).parts[0] for path in files}
+    if len(tops) == 1 and side_of(next(iter(tops))):
+        raise UnknownLayout(
+            f"all {kind.noun}s below {raw} lie in {next(iter(tops))}/, which names a side, and no other side is there",
+            hint=f"nearest: put what is in {next(iter(tops))}/ one folder higher, and sides are made by hash; "
+            f"expected {expected}",
+        )
     for path in files:
         below = path.relative_to(raw)
         *folders, _ = below.parts
@@ -140,119 +196,129 @@ def _in_folders(raw: Path, files: Sequence[Path], kind: Kind, target: TargetKind
         yield Example(id=name, source=name, target=label, split=split)
 
 
-def examples_of(raw: Path, files: Sequence[Path], rows: Sequence[Row], kind: Kind) -> Iterator[Example]:
-    """Make an example of each line. Every file must be named, and only once."""
-    known = {path.relative_to(raw).as_posix() for path in files}
-    named = Counter(row.name for row in rows)
-    sides: Mapping[str, SplitName] = split_folders(raw, files)
-    twice = sorted(name for name, count in named.items() if count > 1)
-    left = sorted(known - named.keys())
-    unlisted = "stand in no metadata.csv, so their target is not known"
-    for some, what in ((twice, "are listed more than once"), (left, unlisted)):
-        if some:
-            raise UnknownLayout(f"{len(some)} {kind.noun}s below {raw} {what}: {some[0]} ...", hint="mend the list")
-    for row in sorted(rows, key=lambda each: each.name):
-        split = sides.get(Path(row.name).parts[0])
-        yield Example(id=row.name, source=row.name, target=row.target, group=row.group or None, split=split)
-
-
-def rows_of_lists(raw: Path, lists: Sequence[Path], data: ListedData, target: TargetKind, kind: Kind) -> list[Row]:
-    """Read the lines of lists: each names files below its own folder."""
-    found = []
-    for path in lists:
-        table = read_jsonl(path) if path.suffix == ".jsonl" else read_table(path, ",")
-        file_name = column_of(path, table.columns, [FILE], expected=layouts(kind, target))
-        label = column_of(path, table.columns, [data.label] if data.label else COLUMNS[target])
-        group = column_of(path, table.columns, [data.group_column]) if data.group_column else None
-        for line, row in table.rows:
-            if not row.get(file_name) or row.get(label) is None or (row[label] == "" and target == "class"):
-                raise UnknownLayout(f"line {line} of {path} lacks {file_name} or {label}", hint="mend the list")
-            name = file_at(raw, path.parent, str(row[file_name]), path, kind)
-            found.append(Row(name, _text(row[label]), _text(row.get(group)) if group else None))
-    return found
-
-
-def file_at(raw: Path, folder: Path, name: str, named_by: Path, kind: Kind) -> str:
-    """Return the path below the raw folder of a file that a list names.
-
-    Raises:
-        UnknownLayout: there is no such file.
-    """
-    path = folder / name
-    if path.suffix.lower() in kind.suffixes and path.is_file() and ".." not in Path(name).parts:
-        return path.relative_to(raw).as_posix()
-    beside = [each.relative_to(folder).as_posix() for each in folder.rglob("*") if each.suffix.lower() in kind.suffixes]
-    close = get_close_matches(name, beside, n=1)
-    raise UnknownLayout(
-        f"{named_by} names {name}, which is no {kind.noun} below {folder}",
-        hint=f"did you mean {close[0]!r}?" if close else "paths in a list begin at its own folder",
-    )
-
-
 @dataclass(frozen=True, slots=True)
-class Table:
-    """A list: names of its columns, and its lines with their numbers."""
+class _Columns:
+    """Which columns of a list say what."""
 
-    columns: list[str]
-    rows: list[tuple[int, Mapping[str, Any]]]
-
-
-def read_table(path: Path, delimiter: str, quotes: bool = True) -> Table:
-    """Read a CSV or TSV file with a header; without quotes, a quotation mark is a letter."""
-    table = csv.DictReader(_lines(path), delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE)
-    return Table(list(table.fieldnames or []), [(table.line_num, row) for row in table])
+    path: str
+    label: str
+    size: str | None
+    sha256: str | None
+    around: Roles
 
 
-def read_jsonl(path: Path) -> Table:
-    """Read a JSON object from each line."""
-    rows: list[tuple[int, Mapping[str, Any]]] = []
-    for number, line in enumerate(_lines(path), start=1):
-        try:
-            row = json.loads(line) if line.strip() else {}
-        except ValueError as error:
-            raise UnknownLayout(f"line {number} of {path} is not JSON: {error}", hint="mend the list") from None
-        if not isinstance(row, dict):
-            raise UnknownLayout(f"line {number} of {path} is no JSON object", hint='write {"file_name": ...}')
-        if row:
-            rows.append((number, row))
-    return Table(list(dict.fromkeys(name for _, row in rows for name in row)), rows)
+def read_lists(
+    raw: Path, known: Files, lists: Sequence[List], data: ListedData, target: TargetKind, kind: Kind
+) -> Iterator[Example]:
+    """Make an example of each record, and one of each file that none names.
 
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise UnknownLayout(f"{path} is not UTF-8 text (byte {error.start})", hint="save it as UTF-8") from None
-
-
-def column_of(path: Path, columns: Sequence[str], wanted: Sequence[str], *, expected: str = "") -> str:
-    """Return the first wanted column that is there.
+    Args:
+        raw: the raw folder.
+        known: the files.
+        lists: which name them.
+        data: the data section.
+        target: what is learned.
+        kind: of the files.
 
     Raises:
-        UnknownLayout: none is.
+        UnknownLayout: a list lacks a column, names nothing, leads nowhere, or splits the data by half.
     """
-    found = next((name for name in wanted if name in columns), None)
-    if found is None:
-        other = f"expected {expected}" if expected else "`data.label` in the pipeline's parameters names another column"
+    columns = [_columns(table, data, target, kind) for table in lists]
+    by_column = sided(lists, [roles.around for roles in columns])
+    by_list = {} if by_column else split_names(raw, [table.path for table in lists])
+    finders = [_finder(table, roles, known, data, kind) for table, roles in zip(lists, columns, strict=True)]
+    by_folder = {} if by_column or by_list else split_folders(raw, _listed(raw, lists, columns, finders))
+    if not any(True for table in lists for _ in table.records()):
         raise UnknownLayout(
-            f"{path} has no column {' or '.join(wanted)}: found {', '.join(columns) or 'nothing'}",
-            hint=f"{nearest(wanted[0], columns)} {other}",
+            f"{lists[0].path} names nothing, and {len(known.names)} {kind.noun}s lie below {raw}", hint="fill the list"
         )
-    return found
+    named: set[str] = set()
+    for table, roles, finder in zip(lists, columns, finders, strict=True):
+        for record in table.records():
+            example = _example(table, record, roles, finder, target)
+            if example.source in known.names:
+                named.add(example.source)
+            side = side_of(record.text(roles.around.split)) if by_column else None
+            side = side or by_list.get(table.path) or by_folder.get(example.source.partition("/")[0])
+            yield replace(example, split=side)
+    if data.unlisted == "ignore":
+        return
+    for name in sorted(known.names - named):
+        yield Example(id=name, source=name, fault="not_listed: no list says what it is")
 
 
-def _text(value: object) -> str:
-    """Write a cell as a target: a list as JSON has it."""
-    if isinstance(value, list):
-        return json.dumps(value, ensure_ascii=False)
-    return "" if value is None else str(value)
+def _listed(raw: Path, lists: Sequence[List], columns: Sequence[_Columns], finders: Sequence[Finder]) -> Iterator[Path]:
+    """Yield the files that lists name."""
+    for table, roles, finder in zip(lists, columns, finders, strict=True):
+        for record in table.records():
+            name = record.text(roles.path)
+            if name is not None and not is_uri(name) and (below := finder.find(name)) in finder.files.names:
+                yield raw / below
 
 
-def _none(raw: Path, kind: Kind, target: TargetKind) -> UnknownLayout:
-    kinds = Counter(path.suffix.lower() or "no suffix" for path in raw.rglob("*") if path.is_file())
-    found = ", ".join(f"{count} x {suffix}" for suffix, count in kinds.most_common(3))
-    near = ""
-    for suffixes, how in ((kind.foreign, f"convert {{}} {kind.convert}"), (_PACKED, "unpack {}")):
-        if not near and (there := sorted(suffixes & kinds.keys())):
-            near = f"nearest: {how.format(', '.join(there))}; "
-    return UnknownLayout(f"no {kind.noun}s below {raw}: found {found}", hint=f"{near}expected {layouts(kind, target)}")
+def _columns(table: List, data: ListedData, target: TargetKind, kind: Kind) -> _Columns:
+    """Find the columns of a list.
+
+    Raises:
+        UnknownLayout: there is none for the path or the target, or not the one that the parameters name.
+    """
+    path = column_of(table, data.path, PATHS, "data.path")
+    label = column_of(table, data.label, COLUMNS[target], "data.label")
+    for found, usual, option in ((path, PATHS, "path"), (label, COLUMNS[target], "label")):
+        if found is None:
+            raise UnknownLayout(
+                f"{table.path} has no column {' or '.join(usual[:2])}: found {', '.join(table.columns) or 'nothing'}",
+                hint=f"{nearest(usual[0], table.columns)} data.{option} in the pipeline's parameters names another "
+                f"column; expected {layouts(kind, target)}",
+            )
+    assert path is not None  # noqa: S101  told above
+    assert label is not None  # noqa: S101
+    size, sha256 = (column_of(table, None, usual, "") for usual in (SIZES, SUMS))
+    return _Columns(path, label, size, sha256, Roles.of(table, data, (path, label)))
+
+
+def _finder(table: List, roles: _Columns, known: Files, data: ListedData, kind: Kind) -> Finder:
+    """Find out how the paths of a list are meant.
+
+    Raises:
+        UnknownLayout: none of the first ones leads to a file; says what would.
+    """
+    names = [name for name in _first_names(table, roles.path) if not is_uri(name)]
+    return Finder.learn(table.path, table.raw, names, known, data.strip, kind.noun)
+
+
+def _example(table: List, record: Record, roles: _Columns, finder: Finder, target: TargetKind) -> Example:
+    name, label, fault = record.text(roles.path), record.text(roles.label), record.fault
+    if fault or name is None:
+        lost = f"missing_field: {record.place} has no {roles.path}"
+        return Example(id=record.place, source=record.source, fault=fault or lost)
+    if label is None and target == "classes" and roles.label in record.values:
+        label = ""
+    if label is None:
+        fault = f"no_target: {record.place} has no {roles.label}"
+    time, wrong = roles.around.time_of(record)
+    group, fault = record.text(roles.around.group), fault or wrong
+    if is_uri(name):
+        wanted, wrong = _wanted(record, roles)
+        source = content_at(table.field(record, roles.path), wanted)
+        return Example(public(name), source, label, group, time=time, fault=fault or wrong)
+    below = finder.find(name)
+    return Example(below, below, label, group, time=time, fault=fault)
+
+
+def _wanted(record: Record, roles: _Columns) -> tuple[Wanted, str | None]:
+    """Return what a list says of a content beside its URI, and what is wrong with that."""
+    size, digest = record.text(roles.size), (record.text(roles.sha256) or "").lower()
+    if size is not None and not size.isdecimal():
+        return Wanted(), f"bad_size: {record.place}: {size!r} is no number of bytes"
+    if digest and (len(digest) != 64 or set(digest) - set("0123456789abcdef")):
+        return Wanted(), f"bad_checksum: {record.place}: {digest[:70]!r} is no SHA-256"
+    return Wanted(digest, int(size) if size is not None else None), None
+
+
+def _none(raw: Path, every: Sequence[Path], kind: Kind, target: TargetKind) -> UnknownLayout:
+    foreign = sorted({path.suffix.lower() for path in every} & kind.foreign)
+    convert = f"convert {', '.join(foreign)} {kind.convert}" if foreign else ""
+    tables = tables_among(every)
+    name = f"data.path and data.label, if {tables[0].name} lists them" if tables else ""
+    return not_understood(raw, f"{kind.noun}s", layouts(kind, target), (convert, unpack(raw), name))

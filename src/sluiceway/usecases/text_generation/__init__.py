@@ -7,14 +7,24 @@ other vocabularies, n-grams and compressors stand on one scale.
 
 from sluiceway.models.huggingface.params import HuggingFaceParams
 from sluiceway.usecases.base import Serving, UseCase, no_augmentation
-from sluiceway.usecases.text_generation import baselines, examples, learning, params, probing, scoring, senses, serving
+from sluiceway.usecases.text_generation import (
+    baselines,
+    examples,
+    layouts,
+    learning,
+    params,
+    probing,
+    scoring,
+    senses,
+    serving,
+)
 
 USECASE = UseCase(
     name="text_generation",
     summary="the next token of plain text: a small GPT beside n-grams and a compressor",
     target="none",
     data=params.TextData,
-    read=examples.read,
+    read=layouts.read,
     measures={
         "characters": "integer",
         "bytes": "integer",

@@ -3,68 +3,26 @@
 Shapes: T = context.
 """
 
-import re
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sluiceway.data.sources import byte_range, checksum, files_below, split_folders
-from sluiceway.data.table import BadExample, Example, Measures, SplitName
+from sluiceway.data.table import BadExample, Measures, SplitName
 from sluiceway.data.texts import mojibake
-from sluiceway.errors import DataError, UnknownLayout
+from sluiceway.errors import DataError
 from sluiceway.usecases.base import Encoding, Item, Loaded
 from sluiceway.usecases.text_generation.params import TextData, TextEncoding
 from sluiceway.usecases.text_generation.tokens import END, taken_from, token_sizes, tokenizer_of
 
-SUFFIXES = frozenset({".txt", ".text", ".md"})
-_LAYOUT = "plain text files, UTF-8: data/raw/<pipeline>/<document>.txt"
 _SHORT, _CONSTANT = 8, 2
 """A text of more characters than the first, of which at most so many differ, says nothing."""
-_MARK = 10
-"""Hexadecimal digits of a content's checksum in an id. Among a million passages two may share them: then the second
-has a number."""
 _SMALL = 65536
 """Tokens that 16 bits can tell apart."""
-_SEPARATORS = {"block": re.compile(rb"(?:[ \t\r]*\n){2,}"), "line": re.compile(rb"\n")}
 
 
-# Raw data to the example table.
-
-
-def read(raw: Path, data: TextData) -> Iterator[Example]:
-    """List the passages of all text files. The id is file and content: ``01-genesis.txt#5d41402abc``.
-
-    By its content a passage keeps its id when others are put in before it; a repeated one has a number behind it.
-    """
-    files = files_below(raw, SUFFIXES)
-    if not files:
-        other = next(path.name for path in raw.rglob("*") if path.is_file())
-        raise UnknownLayout(f"no text files below {raw}: found {other} ...", hint=f"expected {_LAYOUT}")
-    sides = split_folders(raw, files)
-    for path in files:
-        name = path.relative_to(raw).as_posix()
-        split = sides.get(path.relative_to(raw).parts[0])
-        content = path.read_bytes()
-        seen: Counter[str] = Counter()
-        for start, end in _passages(content, data.passage):
-            mark = checksum(content[start:end])[:_MARK]
-            seen[mark] += 1
-            number = f"-{seen[mark]}" if seen[mark] > 1 else ""
-            yield Example(id=f"{name}#{mark}{number}", source=byte_range(name, start, end), split=split)
-
-
-def _passages(content: bytes, unit: str) -> Iterator[tuple[int, int]]:
-    """Yield (start, end) of each passage that is not blank."""
-    edges = (
-        [(0, 0), *((m.start(), m.end()) for m in _SEPARATORS[unit].finditer(content))] if unit != "file" else [(0, 0)]
-    )
-    ends = [start for start, _ in edges[1:]] + [len(content)]
-    for (_, start), end in zip(edges, ends, strict=True):
-        if content[start:end].strip():
-            yield start, end
+# Raw data to the example table: how it may lie is in layouts.py.
 
 
 def measure(payload: bytes, data: TextData) -> Measures:

@@ -4,14 +4,19 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from sluiceway.config import DataParams, ModelParams, Section
+from sluiceway.config import ModelParams, Section
+from sluiceway.data.roles import ListParams
 
 
-class TextData(DataParams):
-    """Plain text files below the raw folder."""
+class TextData(ListParams):
+    """Plain text files, or tables with a column of text."""
+
+    listing = ListParams.listing | {"passage", "text_column"}
 
     passage: Literal["block", "line", "file"] = "block"
-    """What one example is: text between blank lines, a line, or a whole file."""
+    """What one example is: text between blank lines, a line, or a whole file. Of a table, it is a record."""
+    text_column: str | None = None
+    """Column of a table that holds the text; default: ``text``, ``content`` and the like."""
 
 
 class TextEncoding(Section):

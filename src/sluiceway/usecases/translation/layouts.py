@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sluiceway.data.sides import split_names
 from sluiceway.data.sources import (
     BETWEEN,
     byte_range,
@@ -17,7 +18,6 @@ from sluiceway.data.sources import (
     files_below,
     joined,
     pick,
-    split_names,
     table_row,
 )
 from sluiceway.data.table import BadExample, SplitName
