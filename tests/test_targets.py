@@ -110,10 +110,10 @@ def test_a_list_of_json_lines_holds_numbers_and_groups(tmp_path):
     for row in rows:
         write(tmp_path / row["file_name"], b"x")
     (tmp_path / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    with pytest.raises(UnknownLayout, match="no column number or value or label: found file_name, angle, patient"):
+    with pytest.raises(UnknownLayout, match="no column number or value: found file_name, angle, patient"):
         list(NUMBER.read(tmp_path, DATA))
     found = list(NUMBER.read(tmp_path, ImageData(label="angle", group_column="patient")))
-    assert [(each.target, each.group) for each in found] == [("0.0", "p1"), ("1.5", "p1"), ("3.0", "p1")]
+    assert [(float(each.target), each.group) for each in found] == [(0.0, "p1"), (1.5, "p1"), (3.0, "p1")]
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="|[", exclude_categories=["C", "Z"]), min_size=1), max_size=5))

@@ -398,8 +398,12 @@ def test_librispeech_lies_as_it_does(tmp_path):
         ("5", "test", "he hoped"),
     }
     (tmp_path / "test-other/5/1/5-1.trans.txt").write_text("5-1-0007 NOT THERE\n", encoding="utf-8")
-    with pytest.raises(UnknownLayout, match=r"line 1 of .*5-1.trans.txt names 5-1-0007"):
-        list(CASE.read(tmp_path, DATA))
+    gone, unlisted = [each for each in CASE.read(tmp_path, DATA) if each.id.startswith("test-other")]
+    assert (gone.source, gone.target) == (
+        "test-other/5/1/5-1-0007",
+        "not there",
+    )  # measuring it says that it is missing
+    assert unlisted.fault == "not_listed: no .trans.txt says what is said in it"
 
 
 def test_common_voice_lies_as_it_does(tmp_path):
@@ -420,11 +424,15 @@ def test_common_voice_lies_as_it_does(tmp_path):
     head, one, two, three = lines
     for name, row in (("train", one), ("dev", two), ("test", three)):
         (tmp_path / f"{name}.tsv").write_text(f"{head}\n{row}\n", encoding="utf-8")
-    assert [each.split for each in CASE.read(tmp_path, DATA)] == ["train", "validation", "test"]
+    assert {each.id[6]: each.split for each in CASE.read(tmp_path, DATA)} == {
+        "1": "train",
+        "2": "validation",
+        "3": "test",
+    }
     (tmp_path / "test.tsv").write_text(f"{head}\nb\t9.wav\tWeg.\t2\n", encoding="utf-8")
     with pytest.raises(UnknownLayout, match=r"test.tsv names 9.wav, which is no sound") as caught:
         list(CASE.read(tmp_path, DATA))
-    assert "did you mean" in caught.value.hint
+    assert "paths in a list begin at its own folder" in caught.value.hint
 
 
 def test_an_audiofolder_with_texts_lies_as_it_does(tmp_path):
