@@ -21,7 +21,7 @@ demo: setup  ## Raw data to a registered model: the digits pipeline
 	@sluiceway show digits
 
 test: setup  ## All tests
-	@pytest
+	@pytest -n 2 --dist loadfile
 
 check: setup  ## Lint, format, types, import directions
 	@ruff check .
