@@ -67,7 +67,8 @@ class TransformerParams(ModelParams):
     beam: int = Field(4, ge=1)
     """Translations that are followed at a time when the test split is translated; 1: the likeliest token each time."""
     length_penalty: float = Field(1.0, ge=0)
-    """How far longer translations are preferred (Wu et al., 2016); 0: the likelier one wins, however short."""
+    """Power of the length that the logarithm of a probability is divided by: 1 compares means per token, more prefers
+    longer translations; with 0 the likelier one wins, however short, and that may be nothing at all."""
 
     @model_validator(mode="after")
     def _can_be_built(self) -> "TransformerParams":
