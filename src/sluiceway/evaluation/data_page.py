@@ -41,6 +41,7 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
         "class_sizes",
         "class_balance",
         "classes_alike_across_splits",
+        "texts_across_splits",
         "group_on_one_side",
         "group_share",
         "odd_groups",
