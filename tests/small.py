@@ -1,6 +1,7 @@
 """Small versions of the built-in pipelines: real data, cut down, and a training of seconds."""
 
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,12 +26,14 @@ class Small:
     """Parameters, without the sections that all share."""
     bar: str
     """What the champion must reach, which every network does."""
+    data_gate: str = "min_examples: 10"
+    """Its limits."""
     contract: tuple[tuple[str, dict[str, object]], ...] = field(default=UNIQUE)
 
 
 _COMMON = """\
 gates:
-  data: {min_examples: 10}
+  data: {DATA_GATE}
   cost: {probe_steps: 5}
   model: {beat_baselines: false, BAR}
 train: {epochs: 1, global_batch: 20, lr: 0.003}
@@ -69,6 +72,35 @@ def drives(raw: Path) -> None:
         track.lay_out_drive(raw / f"drive_{seed:03d}", seed, 30)
 
 
+def verses(raw: Path) -> None:
+    """Lay out the first 20 verses of each book, in English and Spanish."""
+    from sluiceway.data.samples import english_spanish
+
+    english_spanish.lay_out(raw)
+    for path in raw.iterdir():
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        path.write_text("".join(lines[:20]), encoding="utf-8")
+
+
+def dialogues(raw: Path) -> None:
+    """Lay out the first three sounds of each level."""
+    from sluiceway.data.samples import fillets
+
+    fillets.lay_out(raw)
+    path = raw / "metadata.csv"
+    head, *lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    seen: Counter[str] = Counter()
+    kept = []
+    for line in lines:
+        name, _, _ = line.partition(",")
+        seen[level := name.partition("/")[0]] += 1
+        if seen[level] <= 3:
+            kept.append(line)
+        else:
+            (raw / name).unlink()
+    path.write_text("".join([head, *kept]), encoding="utf-8")
+
+
 SMALL = {
     "tones": Small(
         "speech",
@@ -94,13 +126,34 @@ SMALL = {
         "evaluate: {resamples: 200, closed_loop: {world: none}}\n",
         "maximum: {steering_mae: 100}",
     ),
+    "english-spanish": Small(
+        "translation",
+        verses,
+        "usecase: translation\ntarget: text\n"
+        "data: {source: en, target: es, group: '^([^#]+)#', split: {validation: 0.2, test: 0.2}}\n"
+        "encode: {vocabulary: 500, longest: 64}\n"
+        "model: {name: transformer, channels: 16, encoder_layers: 1, decoder_layers: 1, heads: 2, beam: 1}\n"
+        "objective: {}\nevaluate: {resamples: 200}\n",
+        "minimum: {chrf: 0}",
+    ),
+    "fillets": Small(
+        "speech",
+        dialogues,
+        "usecase: speech\ntarget: text\n"
+        "data: {group: '^([^/]+)/', split: {validation: 0.2, test: 0.2}, longest: 10, fastest: 22, slowest: 0.5}\n"
+        "encode: {rate: 8000, seconds: 10, bands: 24, high: 4000, beam: 1}\n"
+        "model: {name: conformer, channels: 16, layers: 1, heads: 2, kernel: 7}\nobjective: {}\n"
+        "evaluate: {resamples: 200}\n",
+        "maximum: {cer: 100}",
+        "min_examples: 10, max_quarantined: 0.03",
+    ),
 }
 
 
 def make_small(root: Path, name: str) -> Project:
     """Make a project with one small pipeline; the test is skipped where its data cannot be fetched."""
     small = SMALL[name]
-    params = small.options + _COMMON.replace("BAR", small.bar)
+    params = small.options + _COMMON.replace("BAR", small.bar).replace("DATA_GATE", small.data_gate)
     project = make_project(root, {name: (small.usecase, params, suite(*small.contract))})
     try:
         small.lay_out(root / "data" / "raw" / name)

@@ -14,6 +14,7 @@ import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from projects import ROOT
@@ -359,6 +360,10 @@ def test_groups_and_times_come_from_columns(tmp_path):
     assert (two.group, two.time) == (None, None)
     assert two.fault.startswith("bad_time: line 3 of a.csv: 'soon'")
     assert {each.group for each in IMAGE.read(tmp_path, ImageData(group_column=""))} == {None}
+    assert {each.group for each in IMAGE.read(tmp_path, ImageData(group="^(.)"))} == {None}  # the id says it
+    for options in ({"group": "^(.)", "group_column": "patient"}, {"time": "^(.)", "time_column": "when"}):
+        with pytest.raises(ValidationError, match="both say where the (group|time) is found: give one of them"):
+            ImageData(**options)
 
 
 def test_a_text_without_its_column_is_told(tmp_path):

@@ -1,5 +1,6 @@
 """The data gate stops a pipeline for real, in every pipeline; a person may let data through, on the record."""
 
+import csv
 import json
 import re
 import shutil
@@ -52,12 +53,30 @@ def blacken_frames(raw: Path) -> None:
         Image.new("RGB", (96, 84)).save(path)
 
 
+def leave_untranslated(raw: Path) -> None:
+    for path in sorted(raw.glob("*.en"))[:6]:
+        shutil.copyfile(path, path.with_suffix(".es"))
+
+
+def shift_transcripts(raw: Path) -> None:
+    path = raw / "metadata.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        head, *rows = csv.reader(file)
+    texts = [row[1] for row in rows]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(
+            [head, *([row[0], text, row[2]] for row, text in zip(rows, texts[40:] + texts[:40], strict=True))]
+        )
+
+
 FAULTS: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "truncated images": ("digits", truncate_images, "20 of 400 examples (5.00%) are quarantined (20 unreadable)"),
     "flipped labels": ("digits", flip_labels, "look wrong"),
     "spoilt encoding": ("verses", spoil_encoding, "are quarantined"),
     "truncated sounds": ("tones", truncate_sounds, "20 truncated"),
     "users under new names": ("movielens", rename_users, "have the targets of another group in the same order"),
+    "untranslated books": ("english-spanish", leave_untranslated, "not_translated"),
+    "transcripts of other sounds": ("fillets", shift_transcripts, "too_fast"),
     "a dead camera": ("track", blacken_frames, "30 blank"),
 }
 

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sluiceway.config import DataParams
 from sluiceway.data.lists import SUFFIXES, List, Record, column_of, kind_of, open_list
@@ -26,14 +27,22 @@ class ListParams(DataParams):
     """Name or pattern of the list, such as ``labels.csv`` or ``*/index.parquet``; default: ``metadata.csv``, ``.jsonl``
     or ``.parquet`` in any folder, else every table with the columns that are needed."""
     group_column: str | None = None
-    """Column of the list that names the group of an example: its speaker, patient, camera or document; default:
-    ``group``, ``speaker``, ``client_id``, ``patient``, ``subject`` where there is one. Empty: none."""
+    """Column of the list that names the group of an example: its speaker, patient, camera or document; default, unless
+    ``group`` finds it in the id: ``group``, ``speaker``, ``client_id``, ``patient``, ``subject`` where there is one.
+    Empty: none."""
     split_column: str | None = None
     """Column of the list that names the side of an example: train, validation or test; default: ``split`` or ``subset``
     where there is one. Empty: none, and sides are made by hash."""
     time_column: str | None = None
     """Column of the list that says when an example was taken: ISO 8601, or a number. Who gives it says that time
     matters: the gate then checks that nothing is learned from later times."""
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> Self:
+        for name, column in (("group", self.group_column), ("time", self.time_column)):
+            if column and getattr(self, name) is not None:
+                raise ValueError(f"{name} and {name}_column both say where the {name} is found: give one of them")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +68,8 @@ class Roles:
         found = []
         for name, usual in (("group", GROUPS), ("split", SPLITS), ("time", ())):
             given = getattr(data, f"{name}_column")
+            if given is None and name == "group" and data.group is not None:
+                given = ""  # who says where the group is found means no column that happens to be there
             column = None if given == "" else column_of(table, given, usual, f"data.{name}_column")
             found.append(None if given is None and column in taken else column)
         return cls(*found)
