@@ -1520,20 +1520,38 @@ def texts_shuffled(raw: Path, rate: float, rng: np.random.Generator) -> set[str]
     return set()
 
 
-def read_again(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
-    """Let another voice read a share of the texts, in groups of its own."""
+def again(change: Callable[..., None] | None) -> Inject:
+    """Have a share of the sounds once more with their texts, changed or not, in groups of their own."""
+
+    def inject(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
+        header, *rows = read_texts(raw)
+        made = []
+        for at in rng.choice(len(rows), max(1, round(rate * len(rows))), replace=False).tolist():
+            source, text, *rest = rows[at]
+            name = f"again{at % 20}/{at}.ogg"
+            (raw / name).parent.mkdir(exist_ok=True)
+            (raw / name).write_bytes((raw / source).read_bytes())
+            if change and (raw / name).stat().st_size:
+                with contextlib.suppress(Exception):  # some sounds of the package are broken
+                    change(raw / name, rng)
+            made.append([name, text, *rest])
+        write_texts(raw, [header, *rows, *made])
+        return set()
+
+    return inject
+
+
+def texts_kept(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
+    """Leave a share of the sounds and their texts."""
+    resample(raw, rate, rng)
+    return set()
+
+
+def sides_by_hand(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
+    """Give every sound a side by lot, as lists of people's own often do: a level is then on all of them."""
     header, *rows = read_texts(raw)
-    made = []
-    for at in rng.choice(len(rows), max(1, round(rate * len(rows))), replace=False).tolist():
-        source, text, *rest = rows[at]
-        name = f"again{at % 20}/{at}.ogg"
-        (raw / name).parent.mkdir(exist_ok=True)
-        (raw / name).write_bytes((raw / source).read_bytes())
-        if (raw / name).stat().st_size:
-            with contextlib.suppress(Exception):  # some sounds of the package are broken
-                wave(lambda samples, rng: _faster(samples, 1.25))(raw / name, rng)
-        made.append([name, text, *rest])
-    write_texts(raw, [header, *rows, *made])
+    sides = rng.choice(["train", "validation", "test"], len(rows), p=[0.7, 0.1, 0.2]).tolist()
+    write_texts(raw, [[*header, "split"], *([*row, side] for row, side in zip(rows, sides, strict=True))])
     return set()
 
 
@@ -1541,6 +1559,7 @@ def _third(samples: Wave, rng: np.random.Generator) -> Wave:
     return samples[: len(samples) // 4]
 
 
+TEXT_LETTERS = ("mojibake", "markup", "expect_column_values_to_match_regex:target", *ASIDE)
 SPEECH_TEXT_FAULTS = (
     Fault("empty texts", "example", ("no_transcript", *ASIDE), of_texts(lambda text, rng: " "), (0.01, 0.05)),
     Fault(
@@ -1553,12 +1572,41 @@ SPEECH_TEXT_FAULTS = (
     Fault(
         "mojibake",
         "example",
-        ("expect_column_values_to_match_regex:target",),
+        TEXT_LETTERS,
         of_texts(lambda text, rng: f"{text} één".encode().decode("latin-1")),
         (0.01, 0.05),
     ),
+    Fault(
+        "texts with what is not said", "example", TEXT_LETTERS, of_texts(lambda text, rng: f"<i>{text}</i>"), (0.01,)
+    ),
     Fault("sounds cut off", "example", ("too_fast", *ASIDE), of_spoken(wave(_third)), (0.05,)),
     Fault("truncated files", "example", BAD_FILE, of_spoken(_truncate), (0.01, 0.05)),
+    Fault(
+        "empty files", "example", BAD_FILE, of_spoken(lambda path, rng: path.write_bytes(b"") and None), (0.02, 0.05)
+    ),
+    Fault("silent", "example", ("silent", *ASIDE), of_spoken(wave(lambda w, r: 0 * w)), (0.01, 0.05)),
+    Fault(
+        "clipped",
+        "example",
+        ("clipped", "quarantined_share", "expect_column_values_to_be_between:clipped", *LEVEL),
+        of_spoken(lambda path, rng: _clip(path)),
+        (0.01, 0.05),
+    ),
+    Fault("8 kHz among 22", "contract", RATE, of_spoken(at_rate(8_000)), (0.01, 0.05)),
+    Fault(
+        "mono among stereo", "contract", STEREO, of_spoken(wave(lambda w, r: w.mean(1, keepdims=True))), (0.01, 0.05)
+    ),
+    Fault("far too quiet", "example", LEVEL, of_spoken(wave(lambda w, r: 0.03 * w)), (0.01, 0.05)),
+    Fault("noise for speech", "example", ODD_SOUND, of_spoken(wave(_noise_as_loud)), (0.01, 0.05)),
+    Fault("music for speech", "example", ODD_SOUND, of_spoken(wave(_music)), (0.01, 0.05)),
+    Fault(
+        "too few",
+        "data set",
+        ("enough_examples", "expect_table_row_count_to_be_between"),
+        texts_kept,
+        (0.1,),
+        named=False,
+    ),
     Fault(
         "texts shuffled",
         "data set",
@@ -1566,7 +1614,37 @@ SPEECH_TEXT_FAULTS = (
         texts_shuffled,
         named=False,
     ),
-    Fault("texts read again", "data set", ("texts_across_splits",), read_again, (0.05,), named=False),
+    Fault("levels on all sides", "data set", ("group_on_one_side",), sides_by_hand, named=False),
+    Fault(
+        "sounds under two names",
+        "data set",
+        ("copies_across_splits", "copies_inside_splits"),
+        again(None),
+        (0.05,),
+        named=False,
+    ),
+    Fault(
+        "near copies: gain", "data set", NEAR, again(wave(lambda w, r: r.uniform(0.4, 0.9) * w)), (0.05,), named=False
+    ),
+    Fault("near copies: noise", "data set", NEAR, again(wave(_hissing)), (0.05,), named=False),
+    Fault(
+        "texts read again",
+        "data set",
+        ("texts_across_splits",),
+        again(wave(lambda w, r: _faster(w, 1.25))),
+        (0.05,),
+        named=False,
+    ),
+    Fault("all voices higher", "past", SOUND_DRIFT, of_spoken(wave(lambda w, r: _faster(w, 1.3))), named=False),
+    Fault("a third is quieter", "past", SOUND_DRIFT, of_spoken(wave(lambda w, r: 0.5 * w)), (0.33,), named=False),
+    Fault(
+        "known sounds with other texts",
+        "past",
+        ("labels_as_before",),
+        of_texts(lambda text, rng: f"{text} nee"),
+        (0.02,),
+    ),
+    Fault("half is gone", "past", ("examples_kept",), texts_kept, (0.5,), named=False),
 )
 
 

@@ -362,7 +362,7 @@ def test_groups_and_times_come_from_columns(tmp_path):
     assert {each.group for each in IMAGE.read(tmp_path, ImageData(group_column=""))} == {None}
     assert {each.group for each in IMAGE.read(tmp_path, ImageData(group="^(.)"))} == {None}  # the id says it
     for options in ({"group": "^(.)", "group_column": "patient"}, {"time": "^(.)", "time_column": "when"}):
-        with pytest.raises(ValidationError, match="both say where the (group|time) is found: give one of them"):
+        with pytest.raises(ValidationError, match=r"both say where the (group|time) is found: give one of them"):
             ImageData(**options)
 
 

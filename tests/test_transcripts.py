@@ -3,6 +3,7 @@
 import csv
 import itertools
 import math
+import re
 
 import jiwer
 import numpy as np
@@ -201,6 +202,26 @@ def test_an_answer_depends_on_no_padding_and_on_no_other_sound(kind):
 def test_texts_are_brought_into_one_form(text, expected):
     assert tidy(text, DATA) == expected
     assert tidy(tidy(text, DATA), DATA) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("zeg <i>dat</i> nog eens", "markup: '<i>' is not said"),
+        ("ja [gelach] nee", "markup: '[gelach]' is not said"),
+        ("vis &amp; meer", "markup: '&amp;' is not said"),
+        ("zie https://example.org/vis", "markup: 'https://example.org/vis' is not said"),
+        ("dat is Ã©Ã©n", "mojibake: "),
+    ],
+)
+def test_what_was_never_said_is_a_fault_before_it_looks_like_words(text, reason):
+    with pytest.raises(BadExample, match=re.escape(reason)):
+        tidy(text, DATA)
+
+
+def test_a_mark_that_is_kept_is_no_markup():
+    assert tidy("ja [gelach] 3 < 4", TranscribedData(marks="[]<")) == "ja [gelach] 3 < 4"
+    assert tidy("3 < 4 > 2 & 5", DATA) == "3 4 2 5"
 
 
 def test_case_and_marks_are_chosen():

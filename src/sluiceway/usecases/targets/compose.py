@@ -10,7 +10,7 @@ from pydantic import create_model
 
 from sluiceway.config import DataParams, ModelParams, Section
 from sluiceway.data.answers import Answers
-from sluiceway.data.table import Example, SplitName
+from sluiceway.data.table import BadExample, Example, SplitName
 from sluiceway.usecases.base import (
     Batch,
     Encoding,
@@ -96,10 +96,15 @@ class _Pair:
     target: Target
 
     def read(self, raw: Path, data: DataParams) -> Iterator[Example]:
-        """List examples with tidy targets."""
+        """List examples with tidy targets; one whose target cannot be tidied is bad."""
         for example in self.modality.read(raw, data, self.target.kind):
-            found = example.target
-            yield example if found is None else replace(example, target=self.target.tidy(found, data))
+            if example.target is None:
+                yield example
+                continue
+            try:
+                yield replace(example, target=self.target.tidy(example.target, data))
+            except BadExample as bad:
+                yield replace(example, fault=example.fault or str(bad))
 
     def fit(self, training: Iterable[Loaded], params: Section) -> Encoding:
         """Learn of contents and of targets in one reading."""

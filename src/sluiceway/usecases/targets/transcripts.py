@@ -7,6 +7,7 @@ Shapes: B and N items, S moments, L characters, K outputs.
 """
 
 import html
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -19,6 +20,7 @@ from sluiceway.config import Section
 from sluiceway.data.answers import Answers
 from sluiceway.data.shards import Arrays
 from sluiceway.data.table import BadExample, Example, Measures
+from sluiceway.data.texts import mojibake
 from sluiceway.errors import DataError
 from sluiceway.models.moments import moments
 from sluiceway.usecases.base import Batch, Encoding, Evidence, Metric, Outcomes, Panel, Reader
@@ -37,6 +39,8 @@ _FIRST = 2
 _CANDIDATES, _COMPARED = 400, 400
 """Training texts of which the best constant one is chosen, and those that it is chosen by."""
 _SHOWN = 12
+_MARKUP = re.compile(r"</?\w[^<>]*>|\[[^][]+\]|\{[^{}]+\}|&#?\w+;|https?://\S+")
+"""Tags, events such as ``[noise]``, entities, addresses."""
 
 
 class TranscriptObjective(Section):
@@ -44,7 +48,15 @@ class TranscriptObjective(Section):
 
 
 def tidy(text: str, data: "TranscribedData") -> str:
-    """Bring a text into one form: composed, in one case, letters, digits and the marks that are kept, single spaces."""
+    """Bring a text into one form: composed, in one case, letters, digits and the marks that are kept, single spaces.
+
+    Raises:
+        BadExample: part of it was never said, and would be no longer told from what was: markup, or mojibake.
+    """
+    if (found := _MARKUP.search(text)) and not set(found[0]) & set(data.marks) & set("<>[]{}&"):
+        raise BadExample("markup", f"{found[0][:40]!r} is not said")
+    if garbled := mojibake(text):
+        raise BadExample("mojibake", f"decoded otherwise than it was encoded: {garbled!r}")
     text = unicodedata.normalize("NFC", text)
     if data.case == "lower":
         text = text.lower()
