@@ -594,7 +594,10 @@ def sounds(change: Callable[[Wave, int, np.random.Generator], tuple[Wave, int]])
     def rewrite(path: Path, rng: np.random.Generator) -> None:
         import soundfile
 
-        wave, rate = change(*soundfile.read(path, always_2d=True), rng)
+        samples, rate = soundfile.read(path, always_2d=True)
+        if not len(samples):  # some sounds of the packages are empty
+            return
+        wave, rate = change(samples, rate, rng)
         kind, subtype = _SOUND[path.suffix]
         soundfile.write(path, wave, rate, format=kind, subtype=subtype)
 
