@@ -184,6 +184,13 @@ def test_the_reference_of_options_is_up_to_date() -> None:
     assert read("docs/params.md") == reference(ROOT), "run `make docs`"
 
 
+def test_the_reference_names_options_and_types_as_people_do() -> None:
+    text = read("docs/params.md")
+    assert not re.findall(r"typing\.|Annotated|FieldInfo|NoneType|<class|JsonValue", text)
+    assert "| `list` | text \\| null |" in text  # as it stands in params.yaml, not as the code has it
+    assert "| `widths` | list of integer, >= 1 |" in text
+
+
 @pytest.mark.parametrize(("document", "usecase"), [("README.md", "image"), ("docs/usecases.md", "table_regression")])
 def test_a_pipeline_in_the_docs_is_valid(document: str, usecase: str, own_usecase: UseCase, tmp_path: Path) -> None:
     from sluiceway.data.contract.expectations import read_suite

@@ -2,11 +2,11 @@
 
 import json
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, JsonValue
 from pydantic.fields import FieldInfo
 from rich.table import Table
 
@@ -69,24 +69,36 @@ def _text(value: Any, field: FieldInfo) -> str:
 
 def _kind(field: FieldInfo) -> str:
     """Write a field's type and bounds as people do."""
-    bounds = {"Ge": ">=", "Gt": ">", "Le": "<=", "Lt": "<"}
-    limits = [
-        f"{bounds[type(limit).__name__]} {getattr(limit, type(limit).__name__.lower()):g}"
-        for limit in field.metadata
-        if type(limit).__name__ in bounds
-    ]
-    return ", ".join([_name(field.annotation), *limits])
+    return ", ".join([_name(field.annotation), *_bounds(field.metadata)])
+
+
+def _bounds(metadata: Iterable[Any]) -> Iterator[str]:
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    for each in metadata:
+        if isinstance(each, FieldInfo):
+            yield from _bounds(each.metadata)
+        yield from (f"{sign} {getattr(each, name):g}" for name, sign in signs.items() if hasattr(each, name))
 
 
 def _name(annotation: Any) -> str:
-    if get_origin(annotation) is Literal:
-        return " | ".join(map(str, get_args(annotation)))
+    """Say a type as one says it to a person."""
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return " | ".join(map(str, parts))
+    if origin is Annotated:
+        return ", ".join([_name(parts[0]), *_bounds(parts[1:])])
     if isinstance(annotation, types.UnionType):
-        return " | ".join("null" if part is type(None) else _name(part) for part in get_args(annotation))
+        return " | ".join("null" if part is type(None) else _name(part) for part in parts)
+    if origin is list:
+        return f"list of {_name(parts[0])}"
+    if origin is dict:
+        return f"mapping of {_name(parts[0])} to {_name(parts[1])}"
+    if origin is tuple:
+        return f"pair of {_name(parts[0])}" if len(set(parts)) == 1 else f"[{', '.join(map(_name, parts))}]"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "section"
-    words = {int: "integer", float: "number", str: "text", bool: "true | false"}
-    return words.get(annotation, str(annotation).replace("list", "list of ").replace("dict", "mapping "))
+    words = {int: "integer", float: "number", str: "text", bool: "true | false", Any: "anything", JsonValue: "anything"}
+    return words.get(annotation, str(annotation))
 
 
 def _default(model: type[ModelParams], name: str) -> str:
@@ -140,8 +152,8 @@ def _section(title: str, kind: type[BaseModel], text: str) -> list[str]:
 
 
 def _rows(kind: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    for name, field in kind.model_fields.items():
-        annotation = field.annotation
+    for attribute, field in kind.model_fields.items():
+        name, annotation = field.alias or attribute, field.annotation
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             yield from _rows(annotation, f"{prefix}{name}.")
             continue
