@@ -13,7 +13,10 @@
     ├── MissingPackage              an optional package is not installed
     ├── GateClosed                  a gate refused; carries the reason
     ├── TrainingError               training cannot go on
-    │   └── NotFinite               the loss became NaN or infinite
+    │   ├── NotFinite               the loss became NaN or infinite
+    │   ├── DiskFull                weights or shards cannot be written
+    │   └── OutOfMemory             a micro-batch does not fit
+    ├── Preempted                   exit code 75: told to leave; the same command goes on
     ├── ModelError                  a model folder is incomplete or altered
     ├── TrackingError               the tracking server or its store refused
     └── Busy                        another process works on the same pipeline
@@ -96,6 +99,23 @@ class TrainingError(SluicewayError):
 
 class NotFinite(TrainingError):
     """The loss became NaN or infinite."""
+
+
+class DiskFull(TrainingError):
+    """There is no room for what must be written."""
+
+
+class OutOfMemory(TrainingError):
+    """A micro-batch does not fit into memory."""
+
+
+class Preempted(SluicewayError):
+    """Somebody asked for the machine. The work is saved, and the same command goes on where it ended.
+
+    The exit code is ``EX_TEMPFAIL`` of ``sysexits.h``: try again later. Schedulers can requeue on it.
+    """
+
+    exit_code = 75
 
 
 class ModelError(SluicewayError):

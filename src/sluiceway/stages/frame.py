@@ -15,7 +15,7 @@ from typing import Literal, get_args
 import psutil
 
 from sluiceway.data.places import STATE
-from sluiceway.errors import Busy
+from sluiceway.errors import Busy, Preempted
 from sluiceway.stages.console import console
 from sluiceway.usecases.pipeline import Pipeline
 
@@ -58,11 +58,15 @@ class Clock:
 
 @contextmanager
 def stage(name: str, pipeline: Pipeline) -> Iterator[Clock]:
-    """Run a stage alone on its pipeline, turn SIGTERM into an interruption, and note where its time went."""
+    """Run a stage alone on its pipeline, turn SIGTERM into an interruption, and note where its time went.
+
+    Raises:
+        Preempted: SIGTERM ended it.
+        Busy: another process works on the pipeline.
+    """
     clock = Clock()
     clock.add("start-up", clock.total)
-    signal.signal(signal.SIGTERM, _interrupt)
-    with _lock(pipeline):
+    with _lock(pipeline), _sigterm_interrupts(name):
         yield clock
     total = clock.total
     clock.add("start-up", max(0.0, total - sum(clock.seconds.values())))
@@ -112,5 +116,19 @@ def _lock(pipeline: Pipeline) -> Iterator[None]:
         yield
 
 
-def _interrupt(signum: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+@contextmanager
+def _sigterm_interrupts(name: str) -> Iterator[None]:
+    """Let SIGTERM unwind a block as Ctrl-C does, which nothing swallows, and say afterwards which of both it was."""
+    heard: list[int] = []
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        heard.append(signum)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not heard:
+            raise
+        raise Preempted(f"told to leave during {name}", hint="run the same command again, or `dvc repro`") from None

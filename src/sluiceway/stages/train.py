@@ -16,6 +16,7 @@ from sluiceway.stages.console import Meter, progress, warn
 from sluiceway.stages.frame import Clock, done, stage
 from sluiceway.training import driver
 from sluiceway.training.job import Places, write_json
+from sluiceway.training.notice import heard
 from sluiceway.training.prepare import prepare
 from sluiceway.training.spool import Point
 from sluiceway.usecases import saved
@@ -42,7 +43,7 @@ def train(pipeline: Pipeline) -> None:
             with clock("tracking"):
                 _log_inputs(pipeline, run, places)
             shipper = Shipper(run, places.metrics)
-            with progress("train", "steps", job.plan.steps) as meter, shipper:
+            with progress("train", "steps", job.plan.steps) as meter, shipper, heard(places.notice):
                 try:
                     trained = driver.run(job, lambda point: _show(meter, point))
                 except GateClosed:

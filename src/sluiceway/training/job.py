@@ -72,6 +72,11 @@ class Places:
         return self.folder / "cost.json"
 
     @property
+    def notice(self) -> Path:
+        """Not empty: workers are to save and leave."""
+        return self.folder / "notice"
+
+    @property
     def result(self) -> Path:
         """What rank 0 says at the end."""
         return self.folder / "result.json"

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 import pytorch_lightning as pl
 
 from sluiceway.config import PipelineParams
-from sluiceway.errors import GateClosed
+from sluiceway.errors import GateClosed, Preempted
 from sluiceway.gates import cost as cost_gate
 from sluiceway.gates.verdict import Verdict
 from sluiceway.models.settling import Settles
 from sluiceway.training.checkpoints import Checkpoint, commit
-from sluiceway.training.collectives import from_first, is_first
+from sluiceway.training.collectives import Vote, from_first, is_first
 from sluiceway.training.job import Job, Places, write_json
 from sluiceway.training.module import Learner
+from sluiceway.training.notice import Ear, Wish
 from sluiceway.training.recorder import Recorder
 
 if TYPE_CHECKING:
@@ -50,6 +51,9 @@ class Keeper(pl.Callback):
         self._attempt = self._places.attempt(len(self._places.attempts()) + 1)
         self._probe: tuple[int, float] | None = None
         self._judged = False
+        self._ear = Ear(self._places.notice)
+        self._vote: Vote | None = None
+        self._wish = Wish.NOTHING
         self._paused = 0.0
         self._pause_began = 0.0
         self.seconds = {"setup": 0.0, "training": 0.0, "validation": 0.0, "checkpoints": 0.0}
@@ -59,8 +63,12 @@ class Keeper(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take up the checkpoint."""
         if self._checkpoint:
-            _learner(pl_module).restore(self._checkpoint.tensors)
+            learner, tensors = _learner(pl_module), self._checkpoint.tensors
+            learner.restore(tensors)
+            held = {name.removeprefix(_HELD): value for name, value in tensors.items() if name.startswith(_HELD)}
+            self._recorder.take_up(held, trainer.world_size, learner.device)
             self._checkpoint = None
+        self._vote = Vote()
         self.seconds["setup"] = time.monotonic() - self._started
 
     def on_train_batch_end(
@@ -74,6 +82,7 @@ class Keeper(pl.Callback):
         at_boundary = step in self._job.plan.boundaries
         if step % self._job.plan.log_every == 0 or at_boundary or self._job.plan.begins_anew(step):
             self._close_interval(learner, step)
+        self._wish = Wish(self._vote(self._ear.wish())) if self._vote else Wish.NOTHING
         if not at_boundary:  # else after the validation, so that its result is saved with the weights
             self._save_if_due(learner, step)
 
@@ -189,12 +198,14 @@ class Keeper(pl.Callback):
     def _save_if_due(self, learner: Learner, step: int) -> None:
         plan = self._job.plan
         due = step - self._saved >= plan.checkpoint_every or step == plan.pretraining  # what was dear is kept at once
-        if due and step < plan.steps:
+        if (due or self._wish) and step < plan.steps:
             self._save(learner, step)
+            if self._wish is Wish.LEAVE:
+                raise Preempted(f"told to leave: saved after step {step} of {plan.steps}", hint=PREEMPTED_HINT)
 
     def _save(self, learner: Learner, step: int) -> None:
         began = time.monotonic()
-        tensors = learner.snapshot()
+        tensors = learner.snapshot() | {f"{_HELD}{name}": value for name, value in self._recorder.held().items()}
         if is_first():
             commit(self._places.checkpoints, Checkpoint(step, tensors, {"best": self._recorder.state()}))
             self._drop_old_best()
@@ -227,6 +238,10 @@ COST_HINT = (
     "raise gates.cost.max_hours or gates.cost.max_cost, or make the training smaller (train.epochs, model); "
     "reports/<pipeline>/verdicts/cost.html has the figures, and `dvc repro` goes on from the last checkpoint"
 )
+
+
+PREEMPTED_HINT = "run the same command again, or `dvc repro`: it goes on from there"
+_HELD = "held."
 
 
 def _write(weights: Mapping[str, "Tensor"], path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sluiceway.config import PipelineParams, parse
+from sluiceway.errors import Preempted
 from sluiceway.training.job import Job, Places
 
 if TYPE_CHECKING:
@@ -31,8 +32,10 @@ def train_worker(packed: dict[str, Any]) -> None:
 
     from sluiceway.data.loader import EvaluationStream, Share, TrainingStream, loader
     from sluiceway.data.shards import ShardedSplit, read_encoding
-    from sluiceway.training.keeper import Keeper
+    from sluiceway.training.collectives import from_first
+    from sluiceway.training.keeper import PREEMPTED_HINT, Keeper
     from sluiceway.training.module import Learner
+    from sluiceway.training.notice import Ear, Wish
     from sluiceway.training.recorder import Best, Recorder
     from sluiceway.training.spool import Spool
     from sluiceway.training.strategies import environment, strategy
@@ -46,6 +49,8 @@ def train_worker(packed: dict[str, Any]) -> None:
     params: PipelineParams = parse(usecase.params, job.params, Path("pipelines") / job.pipeline / "params.yaml")
     train, places, shards = params.train, Places(Path(job.folder)), Path(job.shards)
 
+    if from_first(Ear(places.notice).wish()) == Wish.LEAVE:
+        raise Preempted("told to leave before the first step", hint=PREEMPTED_HINT)
     checkpoint = _newest_for_all(places)
     start = checkpoint.step if checkpoint else 0
 
@@ -86,6 +91,7 @@ def train_worker(packed: dict[str, Any]) -> None:
         enable_model_summary=False,
         default_root_dir=job.folder,
     )
+    _deaf_to_sigterm(trainer._signal_connector)
     if train.compile:
         learner.model.compile()
     _fit(trainer, learner, loader(training, train.loader_processes), loader(validation))
@@ -100,6 +106,11 @@ def _fit(trainer: Any, learner: Any, training: Any, validation: Any) -> None:
         trainer.fit(learner, training, validation)
     except SystemExit:
         raise KeyboardInterrupt from None
+
+
+def _deaf_to_sigterm(connector: Any) -> None:
+    """Keep Lightning from ending at SIGTERM by itself, without saving: the driver hears it, and all workers vote."""
+    connector.register_signal_handlers = lambda: None
 
 
 def _newest_for_all(places: Places) -> "Checkpoint | None":
