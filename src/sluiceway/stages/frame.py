@@ -1,8 +1,6 @@
 """What every stage stands in: a lock on the pipeline, a clock, and one line at the end."""
 
-import fcntl
 import json
-import os
 import signal
 import time
 from collections.abc import Iterator
@@ -14,8 +12,8 @@ from typing import Literal, get_args
 
 import psutil
 
-from sluiceway.data.places import STATE
-from sluiceway.errors import Busy, Preempted
+from sluiceway.data.places import STATE, locked
+from sluiceway.errors import Preempted
 from sluiceway.stages.console import console
 from sluiceway.usecases.pipeline import Pipeline
 
@@ -66,7 +64,8 @@ def stage(name: str, pipeline: Pipeline) -> Iterator[Clock]:
     """
     clock = Clock()
     clock.add("start-up", clock.total)
-    with _lock(pipeline), _sigterm_interrupts(name):
+    lock = pipeline.root / STATE / f"{pipeline.name}.lock"
+    with locked(lock, f"pipeline {pipeline.name!r}"), _sigterm_interrupts(name):
         yield clock
     total = clock.total
     clock.add("start-up", max(0.0, total - sum(clock.seconds.values())))
@@ -95,25 +94,6 @@ def _write_timings(pipeline: Pipeline, name: str, seconds: dict[Work, float]) ->
 def _timings_folder(pipeline: Pipeline) -> Path:
     # Not an output of DVC's: seconds differ from run to run, and outputs of equal inputs must be equal.
     return pipeline.state / "timings"
-
-
-@contextmanager
-def _lock(pipeline: Pipeline) -> Iterator[None]:
-    path = pipeline.root / STATE / f"{pipeline.name}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise Busy(
-                f"another process ({file.read().strip() or 'unknown'}) is working on pipeline {pipeline.name!r}",
-                hint="wait for it, or stop it",
-            ) from None
-        file.truncate(0)
-        file.write(f"process {os.getpid()}")
-        file.flush()
-        yield
 
 
 @contextmanager
