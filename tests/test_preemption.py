@@ -7,10 +7,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from jobs import curve_of, job_of, train_until, weights_of
-from projects import Project, runs_of
+from projects import Project, assert_friendly, runs_of
 from sluiceway.training import driver
 from sluiceway.training.checkpoints import newest
 from sluiceway.training.job import Places
@@ -77,20 +78,16 @@ def test_two_workers_leave_after_the_same_step(finished: Project, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_a_whole_stage_asks_for_a_requeue(project: Project) -> None:
-    """What DVC makes of it, what MLflow says, and that the next ``dvc repro`` goes on in the same run."""
+def test_a_whole_stage_asks_for_a_requeue_and_dies_with_dvc(project: Project) -> None:
+    """What DVC makes of it, what MLflow says, that nobody trains beside it, and that the same run goes on."""
     project.set("digits", "train.epochs", 40)
     project.set("digits", "train.checkpoint_every", 100_000)
     state = Pipeline.load("digits", project.root).state / "training"
-    process = subprocess.Popen(
-        ["dvc", "repro", "train@digits"],
-        cwd=project.root,
-        env=project.environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+
+    process = start(project)
     until_trained(state, 30)
+    beside = project.run("sluiceway", "train", "digits", check=False)
+    assert_friendly(beside, 1, f"another process (process {worker_of(project)} on ", "is busy with pipeline 'digits'")
     os.kill(worker_of(project), signal.SIGTERM)
     said = process.communicate(timeout=120)[0]
     assert process.returncode == 255  # DVC's own, whatever a stage returned
@@ -99,11 +96,36 @@ def test_a_whole_stage_asks_for_a_requeue(project: Project) -> None:
     assert "Traceback" not in said
     run = runs_of(project, "digits")[0]
     assert run["status"] == "KILLED"
-    again = project.repro("train@digits")
-    assert "train digits:" in again
+
+    process = start(project)
+    (folder,) = (path.parent for path in state.glob("*/checkpoints"))
+    saved = newest(folder / "checkpoints")[0]
+    assert saved
+    until_trained(state, saved.step + 30)
+    orphan = psutil.Process(worker_of(project))
+    process.kill()  # DVC alone
+    process.wait()
+    orphan.wait(timeout=60)
+    later = newest(folder / "checkpoints")[0]
+    assert later
+    assert later.step >= saved.step + 30
+    assert runs_of(project, "digits")[0]["status"] == "KILLED"
+
+    assert "train digits:" in project.repro("train@digits")
     finished = runs_of(project, "digits")[0]
     assert (finished["id"], finished["status"]) == (run["id"], "FINISHED")
-    assert project.json("reports/digits/training.json")["attempts"] == 2
+    assert project.json("reports/digits/training.json")["attempts"] == 3
+
+
+def start(project: Project) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        ["dvc", "repro", "train@digits"],
+        cwd=project.root,
+        env=project.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 def worker_of(project: Project) -> int:

@@ -1,7 +1,10 @@
 """What every stage stands in: a lock on the pipeline, a clock, and one line at the end."""
 
+import ctypes
 import json
+import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +16,7 @@ from typing import Literal, get_args
 import psutil
 
 from sluiceway.data.places import STATE, locked
-from sluiceway.errors import Preempted
+from sluiceway.errors import Preempted, room_for
 from sluiceway.stages.console import console
 from sluiceway.usecases.pipeline import Pipeline
 
@@ -61,11 +64,13 @@ def stage(name: str, pipeline: Pipeline) -> Iterator[Clock]:
     Raises:
         Preempted: SIGTERM ended it.
         Busy: another process works on the pipeline.
+        DiskFull: there is no room for what it writes.
     """
     clock = Clock()
     clock.add("start-up", clock.total)
     lock = pipeline.root / STATE / f"{pipeline.name}.lock"
-    with locked(lock, f"pipeline {pipeline.name!r}"), _sigterm_interrupts(name):
+    room = room_for(f"what {name} writes", pipeline.root)
+    with room, locked(lock, f"pipeline {pipeline.name!r}"), _sigterm_interrupts(name):
         yield clock
     total = clock.total
     clock.add("start-up", max(0.0, total - sum(clock.seconds.values())))
@@ -106,9 +111,22 @@ def _sigterm_interrupts(name: str) -> Iterator[None]:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, interrupt)
+    _leave_with_dvc()
     try:
         yield
     except KeyboardInterrupt:
         if not heard:
             raise
         raise Preempted(f"told to leave during {name}", hint="run the same command again, or `dvc repro`") from None
+
+
+def _leave_with_dvc() -> None:
+    """Ask Linux for SIGTERM when DVC dies: the next ``dvc repro`` would begin while this process still works.
+
+    Whoever runs a stage without DVC may close the terminal.
+    """
+    if sys.platform == "linux" and "DVC_ROOT" in os.environ:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+_PR_SET_PDEATHSIG = 1

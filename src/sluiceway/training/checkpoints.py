@@ -114,7 +114,7 @@ def newest(
     _, checkpoint, missing = alone[0]
     return checkpoint, [
         *warnings,
-        f"checkpoint step-{checkpoint.step:08d} is taken without its best weights: {missing}",
+        f"checkpoint step-{checkpoint.step:08d} is taken without the best weights so far: {missing}",
     ]
 
 

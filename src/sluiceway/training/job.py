@@ -3,9 +3,9 @@
 import hashlib
 import json
 import os
+import sys
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -115,9 +115,12 @@ class Places:
         return self.folder / f"attempt-{last + 1:04d}.json"
 
     def note(self, text: str) -> None:
-        """Leave a line for a person; the driver passes it on."""
-        with suppress(OSError), self.notes.open("a", encoding="utf-8") as file:
-            file.write(f"{text}\n")
+        """Leave a line for a person; the driver passes it on. A full disk takes none: then it is only said."""
+        try:
+            with self.notes.open("a", encoding="utf-8") as file:
+                file.write(f"{text}\n")
+        except OSError:
+            print(text, file=sys.stderr, flush=True)  # noqa: T201 - a worker has no other voice
 
 
 def fingerprint(parts: Iterable[object]) -> str:
