@@ -1,7 +1,8 @@
 """Fixtures that more than one test module uses."""
 
 import shutil
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,16 @@ def finished(tmp_path_factory: pytest.TempPathFactory, digits_folder: Callable[[
     (root / "first-run.log").write_text(output, encoding="utf-8")
     project.commit()
     return project
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of one mebibyte; only root can mount one."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(path)], check=True)
+    yield path
+    subprocess.run(["umount", "--lazy", str(path)], check=True)
 
 
 @pytest.fixture

@@ -32,8 +32,9 @@ def test_the_drawn_tree_is_the_real_one():
 
 
 @pytest.mark.parametrize("kind", ALL)
-def test_exit_code_is_two_for_wrong_usage_alone(kind):
-    assert kind("x").exit_code == (2 if issubclass(kind, errors.UsageError) else 1)
+def test_exit_codes_tell_wrong_usage_and_a_wish_to_leave_from_failure(kind):
+    expected = next((code for of, code in ((errors.UsageError, 2), (errors.Preempted, 75)) if issubclass(kind, of)), 1)
+    assert kind("x").exit_code == expected
 
 
 @pytest.mark.parametrize("kind", ALL)

@@ -4,12 +4,15 @@ import json
 import math
 import os
 import time
+import zlib
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sluiceway.training.spool import FILE, Spool, read
+from sluiceway.errors import DiskFull
+from sluiceway.training.spool import FILE, Spool, broken, read
 
 METRICS = st.dictionaries(st.text(min_size=1, max_size=8), st.floats(allow_nan=False), max_size=4)
 
@@ -98,7 +101,55 @@ def test_chained_resumes_leave_each_step_once(tmp_path):
 def test_a_line_is_plain_json(tmp_path):
     fill(tmp_path / FILE, [(40, {"train/loss": 0.5})])
     document = json.loads((tmp_path / FILE).read_text())
-    assert document == {"step": 40, "time": document["time"], "metrics": {"train/loss": 0.5}}
+    said = {"step": 40, "time": document["time"], "metrics": {"train/loss": 0.5}}
+    assert document == {**said, "crc": f"{zlib.crc32(json.dumps(said)[:-1].encode()):08x}"}
+
+
+@settings(max_examples=80)
+@given(offset=st.integers(0, 10**6), mask=st.integers(1, 255))
+def test_an_altered_byte_costs_no_more_than_the_lines_it_touches(offset, mask, tmp_path_factory):
+    path = tmp_path_factory.mktemp("spool") / FILE
+    points = [(step, {"train/loss": 1 / step}) for step in range(1, 6)]
+    fill(path, points)
+    content = bytearray(path.read_bytes())
+    content[offset % len(content)] ^= mask
+    path.write_bytes(content)
+    found = plain(path)
+    assert [point for point in points if point in found] == found  # none is another one
+    assert len(points) - 2 <= len(found) < len(points)
+    assert broken(path) or not content.endswith(b"\n")
+    fill(path, [], resume_at=9)
+    assert plain(path) == found
+    assert broken(path) == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk takes root")
+def test_what_finds_no_room_is_written_later(small_disk):
+    spool = Spool(small_disk / FILE, 0)
+    filling = small_disk / "filling"
+    with suppress(OSError), filling.open("wb", buffering=0) as file:
+        while file.write(bytes(4096)):
+            pass
+    for step in range(1, 200):
+        spool.add(step, {"train/loss": 1 / step})
+    torn = plain(small_disk / FILE)
+    assert len(torn) < 199
+    filling.unlink()
+    spool.add(200, {"train/loss": 0.0})
+    spool.close()
+    assert [step for step, _ in plain(small_disk / FILE)] == list(range(1, 201))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk takes root")
+def test_a_spool_that_cannot_be_completed_says_so(small_disk):
+    spool = Spool(small_disk / FILE, 0)
+    with suppress(OSError), (small_disk / "filling").open("wb", buffering=0) as file:
+        while file.write(bytes(4096)):
+            pass
+    for step in range(1, 200):
+        spool.add(step, {"train/loss": 1 / step})
+    with pytest.raises(DiskFull, match="no room for the training curves"):
+        spool.close()
 
 
 def test_a_crash_while_resuming_loses_nothing(tmp_path, monkeypatch):

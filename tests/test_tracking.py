@@ -741,3 +741,67 @@ def test_mlflow_serves_the_champion(pipeline: Pipeline, version: registry.Versio
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait(30)
+
+
+# Runs that nobody ends.
+
+DYING = """
+import os, sys; from pathlib import Path
+from sluiceway.tracking.runs import open_run; from sluiceway.usecases.pipeline import Pipeline
+with open_run(Pipeline.load("dim", Path.cwd()), "left", {"mine": "yes"}) as run:
+    print(run.id, flush=True)
+    if "stay" in sys.argv:
+        sys.stdin.read()
+    os._exit(9)
+"""
+
+
+def start_dying(root: Path, *words: str) -> "tuple[subprocess.Popen[str], str]":
+    process = subprocess.Popen(
+        [sys.executable, "-c", DYING, *words], cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout
+    return process, process.stdout.readline().strip()
+
+
+def test_a_run_that_a_dead_process_left_open_is_closed_and_no_other(pipeline: Pipeline) -> None:
+    dead, left = start_dying(pipeline.root)
+    dead.wait(timeout=60)
+    alive, busy = start_dying(pipeline.root, "stay")
+    registry = store.client(pipeline.root)
+    where = store.experiment(pipeline.root, "dim")
+    elsewhere = registry.create_run(
+        where, tags={**of(pipeline, left).data.tags, "sluiceway.process.host": "another"}
+    ).info
+    untold = registry.create_run(where).info
+    assert status(pipeline, left) == "RUNNING"
+    try:
+        assert runs.close_abandoned(pipeline) == [("left", "KILLED")]
+        assert status(pipeline, left) == "KILLED"
+        assert of(pipeline, left).data.tags["sluiceway.error"] == "its process died without a word"
+        assert {status(pipeline, each) for each in (busy, elsewhere.run_id, untold.run_id)} == {"RUNNING"}
+        assert runs.close_abandoned(pipeline) == []
+    finally:
+        alive.kill()
+        alive.wait()
+        registry.set_terminated(elsewhere.run_id)
+        registry.set_terminated(untold.run_id)
+    assert runs.close_abandoned(pipeline) == [("left", "KILLED")]
+
+
+def test_a_number_that_another_process_has_now_does_not_keep_a_run_open(pipeline: Pipeline) -> None:
+    dead, left = start_dying(pipeline.root)
+    dead.wait(timeout=60)
+    store.client(pipeline.root).set_tag(left, "sluiceway.process.pid", str(os.getpid()))
+    store.client(pipeline.root).set_tag(left, "sluiceway.process.began", "1000000000.00")
+    assert runs.close_abandoned(pipeline) == [("left", "KILLED")]
+
+
+def test_an_unfinished_run_is_found_by_what_it_trains(pipeline: Pipeline) -> None:
+    with pytest.raises(KeyboardInterrupt), runs.open_run(pipeline, tags={"training": "t1"}) as run:
+        raise KeyboardInterrupt
+    assert runs.unfinished(pipeline, "training", "t1") == run.id
+    assert runs.unfinished(pipeline, "training", "t2") is None
+    with runs.open_run(pipeline, tags={"training": "t1"}):
+        pass
+    assert runs.unfinished(pipeline, "training", "t1") is None

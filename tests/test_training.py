@@ -1,47 +1,22 @@
 """Training is exact: the same losses on one and two workers, the same bits after any number of kills."""
 
-import hashlib
 import json
-import os
 import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from jobs import digest, job_of, losses, train_until
 from projects import ROOT, Project
-from sluiceway.config import ModelParams
 from sluiceway.errors import ConfigError, NotFinite
 from sluiceway.training import driver
-from sluiceway.training.job import Job
 from sluiceway.training.prepare import prepare
 from sluiceway.training.spool import read
 from sluiceway.usecases.image.historic import DeepBeliefParams
 from sluiceway.usecases.pipeline import Pipeline
 
 pytestmark = pytest.mark.slow
-
-
-def job_of(
-    project: Project, folder: Path, *, pipeline: str = "digits", model: ModelParams | None = None, **train: object
-) -> Job:
-    """Plan a training of the project's pipeline with other options, in a folder of its own."""
-    loaded = Pipeline.load(pipeline, project.root)
-    settings = type(loaded.params.train).model_validate(loaded.params.train.model_dump() | train)
-    update = {"train": settings, "model": model or loaded.params.model}
-    changed = replace(loaded, params=loaded.params.model_copy(update=update))
-    return replace(prepare(changed), folder=str(folder))
-
-
-def losses(trained: driver.Trained) -> list[float]:
-    return [point.metrics["train/loss"] for point in trained.curve if "train/loss" in point.metrics]
-
-
-def digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_one_and_two_workers_have_the_same_losses(finished: Project, tmp_path: Path) -> None:
@@ -74,32 +49,6 @@ def test_accumulation_changes_no_loss(finished: Project, tmp_path: Path) -> None
     whole = driver.run(job_of(finished, tmp_path / "whole", **options), lambda _: None)
     parts = driver.run(job_of(finished, tmp_path / "parts", **options, accumulate=4), lambda _: None)
     assert losses(parts) == pytest.approx(losses(whole), rel=1e-4)
-
-
-_CHILD = """
-import json, sys
-from sluiceway.training import driver
-from sluiceway.training.job import Job
-driver.run(Job.unpacked(json.load(open(sys.argv[1]))), lambda point: None)
-"""
-
-
-def train_until(job: Job, step: int | None) -> int:
-    """Run a job in a process of its own and kill it -9 when the curve reaches a step; return its exit code."""
-    folder = Path(job.folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "job.json").write_text(json.dumps(job.packed()), encoding="utf-8")
-    process = subprocess.Popen(
-        [sys.executable, "-c", _CHILD, str(folder / "job.json")],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-    )
-    while process.poll() is None and step is not None:
-        if any(point.step >= step for point in read(folder / "metrics.jsonl")):
-            process.send_signal(signal.SIGKILL)
-            break
-        time.sleep(0.01)
-    return process.wait(timeout=300)
 
 
 @pytest.mark.parametrize("processes", [0, 2])

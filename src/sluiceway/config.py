@@ -271,6 +271,11 @@ class Train(Section):
     """Which weights become the model: those of the lowest validation loss, or the last."""
     checkpoint_every: int = Field(200, ge=1)
     """Optimizer steps between two checkpoints: what a crash can cost at most."""
+    keep_every: int | None = Field(None, ge=1)
+    """Optimizer steps between checkpoints that are kept, beside the newest two; when the training is over they are in
+    ``.sluiceway/<pipeline>/kept``. Null: none."""
+    keep_most: int = Field(10, ge=1)
+    """Checkpoints kept by ``keep_every`` at most, the newest of them: each takes three times the weights' room."""
     log_every: int = Field(10, ge=1)
     """Optimizer steps between two points of the training curves."""
     loader_processes: int = Field(0, ge=0)

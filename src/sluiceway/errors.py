@@ -13,7 +13,10 @@
     ├── MissingPackage              an optional package is not installed
     ├── GateClosed                  a gate refused; carries the reason
     ├── TrainingError               training cannot go on
-    │   └── NotFinite               the loss became NaN or infinite
+    │   ├── NotFinite               the loss became NaN or infinite
+    │   └── OutOfMemory             a micro-batch does not fit
+    ├── DiskFull                    there is no room for what must be written
+    ├── Preempted                   exit code 75: told to leave; the same command goes on
     ├── ModelError                  a model folder is incomplete or altered
     ├── TrackingError               the tracking server or its store refused
     └── Busy                        another process works on the same pipeline
@@ -21,8 +24,13 @@
 A message says what, where and what was found; ``hint`` says what to do next.
 """
 
-from collections.abc import Iterable
+import errno
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class SluicewayError(Exception):
@@ -98,6 +106,23 @@ class NotFinite(TrainingError):
     """The loss became NaN or infinite."""
 
 
+class DiskFull(SluicewayError):
+    """There is no room for what must be written."""
+
+
+class OutOfMemory(TrainingError):
+    """A micro-batch does not fit into memory."""
+
+
+class Preempted(SluicewayError):
+    """Somebody asked for the machine. The work is saved, and the same command goes on where it ended.
+
+    The exit code is ``EX_TEMPFAIL`` of ``sysexits.h``: try again later. Schedulers can requeue on it.
+    """
+
+    exit_code = 75
+
+
 class ModelError(SluicewayError):
     """A model folder is incomplete or was altered."""
 
@@ -123,3 +148,45 @@ def unknown(what: str, name: str, known: Iterable[str]) -> UnknownName:
     hint = nearest(name, choices)
     listed = f"known: {', '.join(choices) or 'none'}"
     return UnknownName(f"unknown {what} {name!r}", hint=hint if hint == listed else f"{hint} ({listed})")
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextmanager
+def room_for(what: str, where: Path, needed: int | None = None) -> Iterator[None]:
+    """Turn the failure to write for want of room into an error that says how much is wanted, and where.
+
+    Args:
+        what: is written.
+        where: the folder it is written to.
+        needed: bytes, where they are known.
+
+    Raises:
+        DiskFull: instead of what Python, numpy and safetensors raise.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not _says_full(error):
+            raise
+        raise disk_full(what, where, needed) from error
+
+
+def disk_full(what: str, where: Path, needed: int | None = None) -> DiskFull:
+    """Build the error for a disk that has no room."""
+    there = next(folder for folder in (where, *where.parents) if folder.exists())
+    free = shutil.disk_usage(there).free
+    wanted = f"{needed:,} bytes" if needed is not None else "more room"
+    return DiskFull(
+        f"no room for {what}: it takes {wanted}, and {where} has {free:,} bytes left for it",
+        hint="free some room there (`dvc gc` frees the cache; quotas count too) and run the same command again",
+    )
+
+
+def _says_full(error: Exception) -> bool:
+    """Whether an error is that of a full disk; numpy's and safetensors' carry no number but in their words."""
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return True
+    codes = "|".join(map(str, _FULL))
+    return bool(re.search(rf"os error ({codes})\b|\d+ requested and \d+ written", str(error)))

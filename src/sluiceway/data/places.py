@@ -1,6 +1,13 @@
-"""Where a project keeps what is neither data nor result."""
+"""Where a project keeps what is neither data nor result, and who may write there."""
 
+import fcntl
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from sluiceway.errors import Busy
 
 STATE = ".sluiceway"
 _PARAMS = "params.yaml"
@@ -21,3 +28,30 @@ def fetched(raw: Path) -> Path:
     raw = raw.absolute()
     root = next((folder for folder in raw.parents if (folder / _PARAMS).is_file()), raw.parent)
     return home(root) / STATE / "fetched"
+
+
+@contextmanager
+def locked(path: Path, what: str) -> Iterator[None]:
+    """Hold a lock while the block runs. The lock of a process that died is free: the kernel lets go of it.
+
+    Args:
+        path: the file that is locked, on a disk that all who may want it share.
+        what: is done under the lock, in words.
+
+    Raises:
+        Busy: another process holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise Busy(
+                f"another process ({file.read().strip() or 'unknown'}) is busy with {what}",
+                hint="wait for it, or stop it: SIGTERM lets a training save and leave",
+            ) from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {platform.node()}")
+        file.flush()
+        yield

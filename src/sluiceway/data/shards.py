@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from sluiceway.data.order import Ints
 from sluiceway.data.table import SPLITS, SplitName
-from sluiceway.errors import CorruptShard, DataError
+from sluiceway.errors import CorruptShard, DataError, room_for
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -41,6 +41,9 @@ def write_shards(
 
     Returns:
         The manifest's entries, one per shard.
+
+    Raises:
+        DiskFull: there is no room. Without the manifest, which comes last, nothing reads what was written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     return [
@@ -66,7 +69,9 @@ def _write_shard(rows: list[Arrays], folder: Path, name: str) -> dict[str, Any]:
     files = {}
     for field in sorted(rows[0]):
         path = folder / f"{name}.{field}.npy"
-        np.save(path, np.stack([row[field] for row in rows]))
+        array = np.stack([row[field] for row in rows])
+        with room_for(path.name, folder, array.nbytes):
+            np.save(path, array)
         files[field] = {"file": path.name, "sha256": _sha256(path)}
     return {"rows": len(rows), "fields": files}
 

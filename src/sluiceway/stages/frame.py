@@ -1,9 +1,10 @@
 """What every stage stands in: a lock on the pipeline, a clock, and one line at the end."""
 
-import fcntl
+import ctypes
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +15,8 @@ from typing import Literal, get_args
 
 import psutil
 
-from sluiceway.data.places import STATE
-from sluiceway.errors import Busy
+from sluiceway.data.places import STATE, locked
+from sluiceway.errors import Preempted, room_for
 from sluiceway.stages.console import console
 from sluiceway.usecases.pipeline import Pipeline
 
@@ -58,11 +59,18 @@ class Clock:
 
 @contextmanager
 def stage(name: str, pipeline: Pipeline) -> Iterator[Clock]:
-    """Run a stage alone on its pipeline, turn SIGTERM into an interruption, and note where its time went."""
+    """Run a stage alone on its pipeline, turn SIGTERM into an interruption, and note where its time went.
+
+    Raises:
+        Preempted: SIGTERM ended it.
+        Busy: another process works on the pipeline.
+        DiskFull: there is no room for what it writes.
+    """
     clock = Clock()
     clock.add("start-up", clock.total)
-    signal.signal(signal.SIGTERM, _interrupt)
-    with _lock(pipeline):
+    lock = pipeline.root / STATE / f"{pipeline.name}.lock"
+    room = room_for(f"what {name} writes", pipeline.root)
+    with room, locked(lock, f"pipeline {pipeline.name!r}"), _sigterm_interrupts(name):
         yield clock
     total = clock.total
     clock.add("start-up", max(0.0, total - sum(clock.seconds.values())))
@@ -94,23 +102,31 @@ def _timings_folder(pipeline: Pipeline) -> Path:
 
 
 @contextmanager
-def _lock(pipeline: Pipeline) -> Iterator[None]:
-    path = pipeline.root / STATE / f"{pipeline.name}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise Busy(
-                f"another process ({file.read().strip() or 'unknown'}) is working on pipeline {pipeline.name!r}",
-                hint="wait for it, or stop it",
-            ) from None
-        file.truncate(0)
-        file.write(f"process {os.getpid()}")
-        file.flush()
+def _sigterm_interrupts(name: str) -> Iterator[None]:
+    """Let SIGTERM unwind a block as Ctrl-C does, which nothing swallows, and say afterwards which of both it was."""
+    heard: list[int] = []
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        heard.append(signum)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    _leave_with_dvc()
+    try:
         yield
+    except KeyboardInterrupt:
+        if not heard:
+            raise
+        raise Preempted(f"told to leave during {name}", hint="run the same command again, or `dvc repro`") from None
 
 
-def _interrupt(signum: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+def _leave_with_dvc() -> None:
+    """Ask Linux for SIGTERM when DVC dies: the next ``dvc repro`` would begin while this process still works.
+
+    Whoever runs a stage without DVC may close the terminal.
+    """
+    if sys.platform == "linux" and "DVC_ROOT" in os.environ:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+_PR_SET_PDEATHSIG = 1

@@ -1,12 +1,13 @@
 """Stage ``train``: shards become a model, by Ray Train and Lightning, under the cost gate and in an MLflow run."""
 
 import csv
-import json
 import shutil
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sluiceway.data.places import locked
 from sluiceway.data.shards import digest, read_encoding
 from sluiceway.errors import GateClosed
 from sluiceway.gates.cost import cost
@@ -15,14 +16,15 @@ from sluiceway.gates.verdict import Verdict
 from sluiceway.stages.console import Meter, progress, warn
 from sluiceway.stages.frame import Clock, done, stage
 from sluiceway.training import driver
-from sluiceway.training.job import Places, write_json
+from sluiceway.training.job import Job, Places, seal, set_aside, unsealed, write_json
+from sluiceway.training.notice import heard
 from sluiceway.training.prepare import prepare
-from sluiceway.training.spool import Point
+from sluiceway.training.spool import Point, parse
 from sluiceway.usecases import saved
 from sluiceway.usecases.pipeline import Pipeline
 
 if TYPE_CHECKING:
-    from sluiceway.tracking.run import Run
+    from sluiceway.tracking.run import MetricPoint, Run
 
 
 def train(pipeline: Pipeline) -> None:
@@ -38,13 +40,14 @@ def train(pipeline: Pipeline) -> None:
     with stage("train", pipeline) as clock:
         job = prepare(pipeline)
         places = Places(Path(job.folder))
-        with _run_of(pipeline, places, clock, f"{pipeline.params.model.name}-{job.subject[:8]}") as run:
+        notes = _Notes(places)
+        with locked(places.lock, f"training {job.subject}"), notes, _run_of(pipeline, job, clock) as run:
             with clock("tracking"):
                 _log_inputs(pipeline, run, places)
-            shipper = Shipper(run, places.metrics)
-            with progress("train", "steps", job.plan.steps) as meter, shipper:
+            shipper = Shipper(run, places.metrics, parse=_metric_points)
+            with progress("train", "steps", job.plan.steps) as meter, shipper, heard(places.notice):
                 try:
-                    trained = driver.run(job, lambda point: _show(meter, point))
+                    trained = driver.run(job, lambda point: _show(meter, point, notes))
                 except GateClosed:
                     verdict = Verdict.read(places.verdict)
                     write_verdict(verdict, pipeline.reports / "verdicts", run.id)
@@ -61,7 +64,8 @@ def train(pipeline: Pipeline) -> None:
             with clock("tracking"):
                 run.log_verdict(trained.verdict)
                 run.log_figures({f"training/{name}": value for name, value in report.items() if name != "currency"})
-        shutil.rmtree(places.folder)
+            _keep_checkpoints(pipeline, job)
+            shutil.rmtree(places.folder)
         for note in trained.result["notes"]:
             warn(note.replace(f"{pipeline.root}/", ""))  # workers know folders in full
         done(
@@ -74,20 +78,28 @@ def train(pipeline: Pipeline) -> None:
         )
 
 
-def _run_of(pipeline: Pipeline, places: Places, clock: Clock, name: str) -> "AbstractContextManager[Run]":
-    """Return the run of an interrupted training, or a new one."""
+def _run_of(pipeline: Pipeline, job: Job, clock: Clock) -> "AbstractContextManager[Run]":
+    """Return the run of an interrupted training, or a new one; runs that a dead process left open are closed first."""
     with clock("tracking"):
-        from sluiceway.tracking.runs import attach_run, open_run
+        from sluiceway.tracking.runs import attach_run, close_abandoned, open_run, unfinished
 
-        if places.run.exists():
-            return attach_run(pipeline, json.loads(places.run.read_text(encoding="utf-8"))["run_id"])
-        return open_run(pipeline, name)
+        for name, status in close_abandoned(pipeline):
+            warn(f"run {name} was left open by a process that is gone: it is {status} now")
+        path = Places(Path(job.folder)).run
+        known = unsealed(path)
+        if known is None and path.exists():
+            warn(f"{set_aside(path)}; its run is looked for in MLflow")
+            found = unfinished(pipeline, _TRAINING, job.subject)
+            known = {"run_id": found} if found else None
+        if known:
+            return attach_run(pipeline, known["run_id"])
+        return open_run(pipeline, f"{pipeline.params.model.name}-{job.subject[:8]}", {_TRAINING: job.subject})
 
 
 def _log_inputs(pipeline: Pipeline, run: "Run", places: Places) -> None:
     """Write what is known before training: the data sets, the data gate's verdict and its report."""
     places.folder.mkdir(parents=True, exist_ok=True)
-    write_json(places.run, {"run_id": run.id})
+    seal(places.run, {"run_id": run.id})
     verdict = overridden(Verdict.read(pipeline.validated / "verdict.json"), pipeline.overrides)
     run.log_verdict(verdict)
     run.log_artifact(pipeline.reports / "data", "reports")
@@ -95,7 +107,49 @@ def _log_inputs(pipeline: Pipeline, run: "Run", places: Places) -> None:
     run.log_dataset(f"{pipeline.name} shards", pipeline.shards, digest(pipeline.shards), "training")
 
 
-def _show(meter: Meter, point: Point) -> None:
+_TRAINING = "sluiceway.training"
+"""Tag of a run: which training writes to it."""
+
+
+class _Notes:
+    """Passes on what workers want a person to read, once."""
+
+    def __init__(self, places: Places) -> None:
+        self._path = places.notes
+        self._seen = 0
+
+    def __enter__(self) -> None:
+        self._path.unlink(missing_ok=True)
+
+    def __exit__(self, *_: object) -> None:
+        self.look()
+
+    def look(self) -> None:
+        lines = self._path.read_text(encoding="utf-8").splitlines() if self._path.exists() else []
+        for line in lines[self._seen :]:
+            warn(line)
+        self._seen = len(lines)
+
+
+def _metric_points(line: bytes) -> "Iterator[MetricPoint]":
+    from sluiceway.tracking.run import MetricPoint
+
+    if point := parse(line):
+        yield from (MetricPoint(name, point.step, value, point.time) for name, value in point.metrics.items())
+
+
+def _keep_checkpoints(pipeline: Pipeline, job: Job) -> None:
+    """Move what ``train.keep_every`` kept to where the end of a training does not delete it."""
+    if pipeline.params.train.keep_every is None:
+        return
+    kept = pipeline.state / "kept" / job.subject
+    shutil.rmtree(kept, ignore_errors=True)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    Places(Path(job.folder)).checkpoints.rename(kept)
+
+
+def _show(meter: Meter, point: Point, notes: _Notes) -> None:
+    notes.look()
     said = [name for name in point.metrics if name.startswith("train/") and name != "train/lr"]
     if said:
         name = "train/loss" if "train/loss" in said else said[0]
@@ -121,6 +175,8 @@ def _report(pipeline: Pipeline, trained: driver.Trained) -> dict[str, Any]:
         "trained_parameters": result["trained_parameters"],
         "seconds": result["seconds"],
         "attempts": result["attempts"],
+        "checkpoints": result["checkpoints"],
+        "checkpoint_stall_seconds": result["seconds_of"]["checkpoints"],
         "device_hours": device_seconds / 3600,
         "cost": cost(device_seconds, limits),
         "currency": limits.currency,

@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+from sluiceway.errors import Preempted
 from sluiceway.gates.verdict import Verdict
 from sluiceway.tracking.store import client, one_line, refusals
 from sluiceway.usecases.pipeline import Pipeline
@@ -160,7 +161,7 @@ def ending(error: BaseException | None) -> str:
     match error:
         case None:
             return "FINISHED"
-        case KeyboardInterrupt():
+        case KeyboardInterrupt() | Preempted():
             return "KILLED"
         case SystemExit(code=code) if code in _SIGTERM_EXITS:
             return "KILLED"

@@ -3,12 +3,16 @@
 A run ends as the block that it was open for really ended: FINISHED, FAILED, or KILLED by Ctrl-C or SIGTERM.
 """
 
+import hashlib
+import platform
 import signal
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import psutil
 
 from sluiceway.errors import TrackingError
 from sluiceway.gates.verdict import Verdict
@@ -19,6 +23,11 @@ from sluiceway.usecases.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowRun
+
+_HOST, _ROOT, _PID, _BEGAN = (f"sluiceway.process.{name}" for name in ("host", "root", "pid", "began"))
+"""Tags that say which process writes to a run; of the project's folder a digest."""
+_CLOCK = 60.0
+"""Seconds that a machine's clock may have been corrected by since a process began."""
 
 
 @contextmanager
@@ -56,8 +65,62 @@ def attach_run(pipeline: Pipeline, run_id: str) -> Iterator[Run]:
         else:
             run = Run(pipeline, found.info.run_id)
             run.start()
+            run.set_tags(_process(pipeline))
         with _until_the_end(run):
             yield run
+
+
+def close_abandoned(pipeline: Pipeline) -> list[tuple[str, str]]:
+    """End the runs of this pipeline that a process left open when it died, as KILLED.
+
+    A run is only closed if its tags name this machine, this project's folder and a process that is no longer there.
+    Runs of other machines, and those without such tags, are left alone.
+
+    Returns:
+        (name, new status) of each.
+
+    Raises:
+        TrackingError: the store cannot be reached or refuses.
+    """
+    where, store = experiment(pipeline.root, pipeline.name), client(pipeline.root)
+    with refusals(pipeline.root, "close abandoned runs"):
+        found = store.search_runs([where], "attributes.status = 'RUNNING'")
+        gone = [run for run in found if _is_abandoned(pipeline, run.data.tags)]
+        for run in gone:
+            store.set_tag(run.info.run_id, "sluiceway.error", "its process died without a word")
+            store.set_terminated(run.info.run_id, "KILLED")
+    return [(run.info.run_name, "KILLED") for run in gone]
+
+
+def unfinished(pipeline: Pipeline, tag: str, value: str) -> str | None:
+    """Return the id of the newest run with this tag, unless that one is finished.
+
+    Raises:
+        TrackingError: the store cannot be reached or refuses.
+    """
+    found = _tagged(pipeline, tag, value)
+    return found.info.run_id if found and found.info.status != "FINISHED" else None
+
+
+def _process(pipeline: Pipeline) -> dict[str, str]:
+    """Say who writes to a run; a process is told by its number and when it began, since numbers are used again."""
+    me = psutil.Process()
+    root = hashlib.sha256(str(pipeline.root).encode()).hexdigest()[:12]
+    return {_HOST: platform.node(), _ROOT: root, _PID: str(me.pid), _BEGAN: f"{me.create_time():.2f}"}
+
+
+def _is_abandoned(pipeline: Pipeline, tags: Mapping[str, str]) -> bool:
+    mine = _process(pipeline)
+    if any(tags.get(name) != mine[name] for name in (_HOST, _ROOT)):
+        return False
+    try:
+        pid, began = int(tags[_PID]), float(tags[_BEGAN])
+    except (KeyError, ValueError):
+        return False
+    try:
+        return abs(psutil.Process(pid).create_time() - began) > _CLOCK
+    except psutil.NoSuchProcess:
+        return True
 
 
 def record_refusal(pipeline: Pipeline, verdict: Verdict, artifacts: Iterable[Path] = ()) -> str:
@@ -92,7 +155,9 @@ def _create(pipeline: Pipeline, name: str | None, tags: Mapping[str, str]) -> Ru
     store, where = client(pipeline.root), experiment(pipeline.root, pipeline.name)
     source = {"mlflow.source.name": f"sluiceway: {pipeline.name}", "mlflow.source.type": "PROJECT"}
     with refusals(pipeline.root, "create a run"):
-        made = store.create_run(where, run_name=name, tags={**source, **lineage(pipeline), **tags})
+        made = store.create_run(
+            where, run_name=name, tags={**source, **lineage(pipeline), **_process(pipeline), **tags}
+        )
     run = Run(pipeline, made.info.run_id)
     run.log_params(pipeline.params.model_dump(mode="json", by_alias=True))
     return run

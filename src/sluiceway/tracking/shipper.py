@@ -8,7 +8,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -19,6 +19,9 @@ from sluiceway.tracking.store import one_line
 Points = dict[tuple[str, int], MetricPoint]
 """Points by metric and step: a later value takes the place of an earlier one."""
 
+Parse = Callable[[bytes], Iterable[MetricPoint]]
+"""Turns a line of a spool into points: none, if it is broken."""
+
 
 class Tail:
     """Reads the lines that were added to a spool since the last look.
@@ -27,8 +30,9 @@ class Tail:
     from its beginning again.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, parse: Parse | None = None) -> None:
         self._path = path
+        self._parse = parse or _points
         self._offset = 0
         self._inode = 0
 
@@ -47,7 +51,7 @@ class Tail:
         end = len(text) if whole else text.rfind(b"\n") + 1
         self._offset += end
         for line in text[:end].splitlines():
-            yield from _points(line)
+            yield from self._parse(line)
 
     def _unread(self, file: BinaryIO) -> bytes:
         found = os.fstat(file.fileno())
@@ -69,12 +73,14 @@ class Shipper:
         spool: a file of JSON lines, ``{"step": 40, "time": 1700000000000, "metrics": {"train/loss": 0.5}}``;
             it need not exist yet.
         interval: seconds between two looks at the spool.
+        parse: reads a line of a spool that says more than that, such as a checksum.
     """
 
-    def __init__(self, run: Run, spool: Path, interval: float = 2.0) -> None:
+    def __init__(self, run: Run, spool: Path, interval: float = 2.0, parse: Parse | None = None) -> None:
         self._run = run
         self._spool = spool
         self._interval = interval
+        self._parse = parse
         self._pending: Points = {}
         self._sent: dict[str, set[int]] = {}
         self._stop = threading.Event()
@@ -106,7 +112,7 @@ class Shipper:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(patience)
-        wanted = self._read(Tail(self._spool), whole=True)
+        wanted = self._read(Tail(self._spool, self._parse), whole=True)
         left = [point for point in wanted.values() if point.step not in self._sent.get(point.name, ())]
         if self._thread.is_alive():
             self.problem = f"a request is unanswered after {patience:g} s"
@@ -125,7 +131,7 @@ class Shipper:
         return left
 
     def _work(self) -> None:
-        tail = Tail(self._spool)
+        tail = Tail(self._spool, self._parse)
         while not self._stop.wait(self._interval):
             self._pending |= self._read(tail)
             self._send()

@@ -10,15 +10,19 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from sluiceway.errors import room_for
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 _TENSORS, _STATE, _MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
+_DRAFT = ".draft-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,71 +35,192 @@ class Checkpoint:
     """Plain JSON."""
 
 
-def commit(folder: Path, checkpoint: Checkpoint, *, keep: int = 2) -> Path:
-    """Write a checkpoint so that it is either whole or absent, then drop all but the newest ``keep``."""
-    from safetensors.torch import save_file
+def commit(folder: Path, checkpoint: Checkpoint, *, keep: int = 2, every: int | None = None, most: int = 0) -> Path:
+    """Write a checkpoint so that it is either whole or absent, then drop those that :func:`spared` does not name.
 
-    folder.mkdir(parents=True, exist_ok=True)
+    Args:
+        folder: of all checkpoints.
+        checkpoint: what is written.
+        keep: how many of the newest stay.
+        every: steps between checkpoints that stay besides.
+        most: how many of those there may be.
+
+    Raises:
+        DiskFull: there is no room. Nothing of it is left.
+    """
     place = folder / f"step-{checkpoint.step:08d}"
-    draft = folder / f".draft-{checkpoint.step:08d}-{os.getpid()}"
-    for left_by_a_crash in folder.glob(".draft-*"):
-        shutil.rmtree(left_by_a_crash, ignore_errors=True)
-    draft.mkdir()
-    save_file({name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}, draft / _TENSORS)
-    state = {"step": checkpoint.step, **checkpoint.state}
-    (draft / _STATE).write_text(json.dumps(state, sort_keys=True), encoding="utf-8")
-    digests = {name: _sha256(draft / name) for name in (_TENSORS, _STATE)}
-    (draft / _MANIFEST).write_text(json.dumps(digests, sort_keys=True), encoding="utf-8")
-    for path in (*sorted(draft.iterdir()), draft):
-        _flush(path)
-    shutil.rmtree(place, ignore_errors=True)
-    draft.rename(place)
-    _flush(folder)
-    for old in _steps(folder)[keep:]:
-        shutil.rmtree(old, ignore_errors=True)
+    draft = folder / f"{_DRAFT}{checkpoint.step:08d}-{os.getpid()}"
+    with room_for(f"the checkpoint of step {checkpoint.step}", folder, size_of(checkpoint.tensors)):
+        try:
+            _write(draft, checkpoint)
+            shutil.rmtree(place, ignore_errors=True)
+            draft.rename(place)
+        finally:
+            for left in folder.glob(f"{_DRAFT}*"):  # ours, and what a crash left
+                shutil.rmtree(left, ignore_errors=True)
+        flush(folder)
+    found = _steps(folder)
+    stay = spared([_step_of(each) for each in found], keep=keep, every=every, most=most)
+    for each in found:
+        if _step_of(each) not in stay:
+            shutil.rmtree(each, ignore_errors=True)
     return place
 
 
-def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+def spared(steps: Sequence[int], *, keep: int, every: int | None, most: int) -> set[int]:
+    """Return the checkpoints that stay: the newest, and the first at or after each multiple of ``every`` steps.
+
+    Args:
+        steps: of the checkpoints that there are.
+        keep: how many of the newest stay.
+        every: steps between those that stay besides; None: none do.
+        most: of those that stay besides, how many there may be; the newest of them stay.
+    """
+    ordered = sorted(steps)
+    firsts: dict[int, int] = {}
+    for step in ordered:
+        if every and step >= every:
+            firsts.setdefault(step // every, step)
+    return {*ordered[-keep:], *sorted(firsts.values())[len(firsts) - min(most, len(firsts)) :]}
+
+
+def newest(
+    folder: Path, fault_beside: Callable[[Checkpoint], str] = lambda _: ""
+) -> tuple[Checkpoint | None, list[str]]:
     """Return the newest checkpoint that verifies, and a warning for each one that does not.
 
     A broken checkpoint is renamed to ``broken-...`` and kept for whoever wants to look.
-    """
-    from safetensors.torch import load_file
 
+    Args:
+        folder: of all checkpoints.
+        fault_beside: says what is wrong with what a checkpoint refers to and does not hold. An older checkpoint whose
+            references are whole is better; where there is none, the newest is returned without them: the caller finds
+            the fault again.
+    """
     warnings: list[str] = []
+    alone: list[tuple[Path, Checkpoint, str]] = []
     for place in _steps(folder):
         fault = _fault(place)
-        if not fault:
+        if fault:
+            warnings.append(_set_aside(place, fault))
+            continue
+        checkpoint = _read(place)
+        missing = fault_beside(checkpoint)
+        if not missing:
+            return checkpoint, warnings + [_set_aside(newer, why) for newer, _, why in alone]
+        alone.append((place, checkpoint, missing))
+    if not alone:
+        return None, warnings
+    _, checkpoint, missing = alone[0]
+    return checkpoint, [
+        *warnings,
+        f"checkpoint step-{checkpoint.step:08d} is taken without the best weights so far: {missing}",
+    ]
+
+
+def read(folder: Path, step: int) -> Checkpoint:
+    """Read the checkpoint of a step, which another worker has verified."""
+    return _read(folder / f"step-{step:08d}")
+
+
+def states(folder: Path) -> Iterator[Mapping[str, Any]]:
+    """Read the states of all checkpoints, newest first, as far as they can be read."""
+    for place in _steps(folder):
+        with suppress(OSError, ValueError):
             state = json.loads((place / _STATE).read_text(encoding="utf-8"))
-            return Checkpoint(state.pop("step"), load_file(place / _TENSORS), state), warnings
-        aside = place.with_name(f"broken-{place.name}-{time.time_ns()}")  # the same step may break again
-        place.rename(aside)
-        warnings.append(f"checkpoint {place.name} is broken ({fault}): set aside as {aside.name}")
-    return None, warnings
+            if isinstance(state, dict):
+                yield state
 
 
-def _steps(folder: Path) -> list[Path]:
-    return sorted(folder.glob("step-*"), reverse=True) if folder.is_dir() else []
+def write_tensors(path: Path, tensors: Mapping[str, "Tensor"]) -> str:
+    """Write named tensors so that the file is whole or absent, and return its SHA-256.
+
+    Raises:
+        DiskFull: there is no room.
+    """
+    from safetensors.torch import save_file
+
+    draft = path.with_name(f".{path.name}")
+    with room_for(path.name, path.parent, size_of(tensors)):
+        try:
+            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, draft)
+            flush(draft)
+            digest = sha256(draft)
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
+    return digest
 
 
-def _fault(place: Path) -> str:
+def fault_of(path: Path, digest: str) -> str:
+    """Say what is wrong with a file that should have this SHA-256; nothing: an empty text."""
     try:
-        digests = json.loads((place / _MANIFEST).read_text(encoding="utf-8"))
-        altered = [name for name in (_TENSORS, _STATE) if _sha256(place / name) != digests[name]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return "" if sha256(path) == digest else f"{path.name} was altered"
+    except OSError as error:
         return f"{type(error).__name__}: {error}"
-    return f"{altered[0]} was altered" if altered else ""
 
 
-def _sha256(path: Path) -> str:
+def size_of(tensors: Mapping[str, "Tensor"]) -> int:
+    """Return the bytes of the tensors."""
+    return sum(each.numel() * each.element_size() for each in tensors.values())
+
+
+def sha256(path: Path) -> str:
+    """Return the digest of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Wait until a file, or a folder's list of files, is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _write(draft: Path, checkpoint: Checkpoint) -> None:
+    from safetensors.torch import save_file
+
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    save_file({name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}, draft / _TENSORS)
+    state = {"step": checkpoint.step, **checkpoint.state}
+    (draft / _STATE).write_text(json.dumps(state, sort_keys=True), encoding="utf-8")
+    digests = {name: sha256(draft / name) for name in (_TENSORS, _STATE)}
+    (draft / _MANIFEST).write_text(json.dumps(digests, sort_keys=True), encoding="utf-8")
+    for path in (*sorted(draft.iterdir()), draft):
+        flush(path)
+
+
+def _read(place: Path) -> Checkpoint:
+    from safetensors.torch import load_file
+
+    state = json.loads((place / _STATE).read_text(encoding="utf-8"))
+    return Checkpoint(state.pop("step"), load_file(place / _TENSORS), state)
+
+
+def _steps(folder: Path) -> list[Path]:
+    """Return the checkpoints, newest first."""
+    found = folder.glob("step-*") if folder.is_dir() else ()
+    return sorted((path for path in found if path.name.removeprefix("step-").isdigit()), reverse=True)
+
+
+def _step_of(place: Path) -> int:
+    return int(place.name.removeprefix("step-"))
+
+
+def _set_aside(place: Path, fault: str) -> str:
+    aside = place.with_name(f"broken-{place.name}-{time.time_ns()}")  # the same step may break again
+    place.rename(aside)
+    return f"checkpoint {place.name} is broken ({fault}): set aside as {aside.name}"
+
+
+def _fault(place: Path) -> str:
+    try:
+        digests = json.loads((place / _MANIFEST).read_text(encoding="utf-8"))
+        altered = [name for name in (_TENSORS, _STATE) if sha256(place / name) != digests[name]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"{type(error).__name__}: {error}"
+    return f"{altered[0]} was altered" if altered else ""

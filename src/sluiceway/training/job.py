@@ -3,12 +3,16 @@
 import hashlib
 import json
 import os
+import sys
+import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from sluiceway.training.plan import Hardware, Plan, Stretch
+
+_DIGEST = "digest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,11 @@ class Places:
         return self.folder / "checkpoints"
 
     @property
+    def lock(self) -> Path:
+        """Held by the driver of the attempt under way."""
+        return self.folder.with_name(f"{self.folder.name}.lock")
+
+    @property
     def metrics(self) -> Path:
         """The spool of the training curves."""
         return self.folder / "metrics.jsonl"
@@ -72,9 +81,19 @@ class Places:
         return self.folder / "cost.json"
 
     @property
+    def notice(self) -> Path:
+        """Not empty: workers are to save and leave."""
+        return self.folder / "notice"
+
+    @property
     def result(self) -> Path:
         """What rank 0 says at the end."""
         return self.folder / "result.json"
+
+    @property
+    def notes(self) -> Path:
+        """Lines that workers want a person to read."""
+        return self.folder / "notes.txt"
 
     @property
     def weights(self) -> Path:
@@ -89,9 +108,19 @@ class Places:
         """One file per attempt, holding the seconds it took."""
         return sorted(self.folder.glob("attempt-*.json"))
 
-    def attempt(self, number: int) -> Path:
-        """File of an attempt."""
-        return self.folder / f"attempt-{number:04d}.json"
+    def next_attempt(self) -> Path:
+        """File of the attempt that begins now."""
+        numbers = (path.stem.rpartition("-")[2] for path in self.attempts())
+        last = max((int(number) for number in numbers if number.isdigit()), default=0)
+        return self.folder / f"attempt-{last + 1:04d}.json"
+
+    def note(self, text: str) -> None:
+        """Leave a line for a person; the driver passes it on. A full disk takes none: then it is only said."""
+        try:
+            with self.notes.open("a", encoding="utf-8") as file:
+                file.write(f"{text}\n")
+        except OSError:
+            print(text, file=sys.stderr, flush=True)  # noqa: T201 - a worker has no other voice
 
 
 def fingerprint(parts: Iterable[object]) -> str:
@@ -106,6 +135,28 @@ def digest_of_code(paths: Iterable[Path]) -> str:
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
             digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()
+
+
+def seal(path: Path, document: dict[str, Any]) -> None:
+    """Write a small file with a digest of what it says."""
+    write_json(path, document | {_DIGEST: fingerprint([document])})
+
+
+def unsealed(path: Path) -> dict[str, Any] | None:
+    """Read a sealed file; None: it is not there, or does not say what was written."""
+    try:
+        document = json.loads(path.read_bytes())
+        digest = document.pop(_DIGEST)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return document if digest == fingerprint([document]) else None
+
+
+def set_aside(path: Path) -> str:
+    """Rename a broken file to ``broken-...``, and say so."""
+    aside = path.with_name(f"broken-{path.name}-{time.time_ns()}")
+    path.rename(aside)
+    return f"{path.name} is broken: set aside as {aside.name}"
 
 
 def write_json(path: Path, document: dict[str, Any]) -> None:

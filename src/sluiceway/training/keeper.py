@@ -1,27 +1,24 @@
 """Lightning's callback that closes intervals, asks the cost gate, saves checkpoints and keeps the best weights."""
 
-import json
-import shutil
 import time
-from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytorch_lightning as pl
 
 from sluiceway.config import PipelineParams
-from sluiceway.errors import GateClosed
+from sluiceway.errors import GateClosed, Preempted
 from sluiceway.gates import cost as cost_gate
 from sluiceway.gates.verdict import Verdict
 from sluiceway.models.settling import Settles
-from sluiceway.training.checkpoints import Checkpoint, commit
-from sluiceway.training.collectives import from_first, is_first
-from sluiceway.training.job import Job, Places, write_json
+from sluiceway.training.checkpoints import Checkpoint, write_tensors
+from sluiceway.training.collectives import Vote, from_first, is_first
+from sluiceway.training.job import Job, Places, seal, set_aside, unsealed
 from sluiceway.training.module import Learner
+from sluiceway.training.notice import Ear, Wish
 from sluiceway.training.recorder import Recorder
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from sluiceway.training.saver import BEST_DIGEST, Saver
 
 
 class Keeper(pl.Callback):
@@ -44,12 +41,20 @@ class Keeper(pl.Callback):
         self._recorder = recorder
         self._checkpoint = checkpoint
         self._started = started
-        self._saved = checkpoint.step if checkpoint else 0
-        self._best_of_saved = recorder.best.step
-        self._earlier = sum(_seconds(path) for path in self._places.attempts())
-        self._attempt = self._places.attempt(len(self._places.attempts()) + 1)
+        self._saved = self._started_at = checkpoint.step if checkpoint else 0
+        self._saver = Saver(
+            self._places,
+            every=params.train.keep_every,
+            most=params.train.keep_most,
+            best_digest=checkpoint.state[BEST_DIGEST] if checkpoint else "",
+        )
+        self._earlier = _seconds_of_earlier(self._places) if is_first() else 0.0
+        self._attempt = self._places.next_attempt()
         self._probe: tuple[int, float] | None = None
         self._judged = False
+        self._ear = Ear(self._places.notice)
+        self._vote: Vote | None = None
+        self._wish = Wish.NOTHING
         self._paused = 0.0
         self._pause_began = 0.0
         self.seconds = {"setup": 0.0, "training": 0.0, "validation": 0.0, "checkpoints": 0.0}
@@ -59,8 +64,12 @@ class Keeper(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take up the checkpoint."""
         if self._checkpoint:
-            _learner(pl_module).restore(self._checkpoint.tensors)
+            learner, tensors = _learner(pl_module), self._checkpoint.tensors
+            learner.restore(tensors)
+            held = {name.removeprefix(_HELD): value for name, value in tensors.items() if name.startswith(_HELD)}
+            self._recorder.take_up(held, trainer.world_size, learner.device)
             self._checkpoint = None
+        self._vote = Vote()
         self.seconds["setup"] = time.monotonic() - self._started
 
     def on_train_batch_end(
@@ -69,11 +78,13 @@ class Keeper(pl.Callback):
         """After each optimizer step: close the interval, ask the gate, save."""
         if (batch_idx + 1) % self._params.train.accumulate:
             return
+        self._saver.check()
         learner = _learner(pl_module)
         step = learner.step
         at_boundary = step in self._job.plan.boundaries
         if step % self._job.plan.log_every == 0 or at_boundary or self._job.plan.begins_anew(step):
             self._close_interval(learner, step)
+        self._wish = Wish(self._vote(self._ear.wish())) if self._vote else Wish.NOTHING
         if not at_boundary:  # else after the validation, so that its result is saved with the weights
             self._save_if_due(learner, step)
 
@@ -82,17 +93,16 @@ class Keeper(pl.Callback):
         self._pause_began = time.monotonic()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Keep the weights if they are the best so far, and start the clock again."""
-        learner = _learner(pl_module)
-        if self._recorder.best.stale == 0:
-            self._keep_best(learner)
+        """Start the training clock again."""
         elapsed = time.monotonic() - self._pause_began
         self._paused += elapsed
         self.seconds["validation"] += elapsed
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """After each validation: save, and stop when nothing gets better."""
+        """After each validation: save, the best weights too, and stop when nothing gets better."""
         learner = _learner(pl_module)
+        if self._recorder.best.stale == 0:
+            self._keep_best(learner)
         self._save_if_due(learner, learner.step)
         patience = self._params.train.early_stopping
         if patience and self._recorder.best.stale >= patience:
@@ -103,11 +113,14 @@ class Keeper(pl.Callback):
     def finish(self, learner: Learner) -> None:
         """Leave the weights and the result."""
         best = self._recorder.best
+        weights = self._places.weights
         if self._params.train.keep == "last" or not best.seen:
-            self._write_weights(learner, self._places.weights)
+            whole = learner.weights()
+            self._saver.wait()
+            if is_first():
+                write_tensors(weights, whole)
         elif is_first():
-            # Copied, not moved: should the driver die now, the next attempt needs it once more.
-            shutil.copyfile(self._places.best(best.step), self._places.weights)
+            self._saver.take_best(best.step, weights)
         if is_first():
             self._settle(learner)
         spent = self._spent()
@@ -119,18 +132,24 @@ class Keeper(pl.Callback):
             "seconds": spent,
             "attempts": len(self._places.attempts()),
             "seconds_of": self.seconds,
+            "checkpoints": self._saver.saves,
+            "seconds_of_writing": self._saver.seconds,
             **self._network(learner),
         }
         if is_first():
             self._judge(learner.step, 0.0, spent)
-            write_json(self._places.result, result)
+            seal(self._places.result, result)
+
+    def close(self) -> None:
+        """Let what is being written become whole, however training ended."""
+        self._saver.close()
 
     def _settle(self, learner: Learner) -> None:
         """Turn the weights that were kept into those of the network that is kept."""
         if isinstance(learner.model, Settles):
             from safetensors.torch import load_file
 
-            _write(learner.model.settled(load_file(self._places.weights)), self._places.weights)
+            write_tensors(self._places.weights, learner.model.settled(load_file(self._places.weights)))
 
     def _network(self, learner: Learner) -> dict[str, Any]:
         """Say which network is kept, and how much of it was learned."""
@@ -149,7 +168,8 @@ class Keeper(pl.Callback):
         learner.refuse_if_not_finite(figures)
         spent = self._spent()
         if is_first():
-            write_json(self._attempt, {"seconds": spent - self._earlier})
+            with suppress(OSError):  # of a full disk: the next interval says it again
+                seal(self._attempt, {"seconds": spent - self._earlier})
         self._ask_gate(learner, step, spent)
 
     def _ask_gate(self, learner: Learner, step: int, spent: float) -> None:
@@ -187,36 +207,44 @@ class Keeper(pl.Callback):
         return verdict
 
     def _save_if_due(self, learner: Learner, step: int) -> None:
+        if self._is_due(step):
+            self._save(learner, step)
+            if self._wish is Wish.LEAVE:
+                self._leave(step)
+
+    def _is_due(self, step: int) -> bool:
         plan = self._job.plan
         due = step - self._saved >= plan.checkpoint_every or step == plan.pretraining  # what was dear is kept at once
-        if due and step < plan.steps:
-            self._save(learner, step)
+        return (due or self._wish != Wish.NOTHING) and step < plan.steps
+
+    def _leave(self, step: int) -> None:
+        if is_first():
+            self._saver.wait()
+        last = from_first(self._saver.committed or self._started_at)
+        if last == step:
+            said = f"saved after step {step} of {self._job.plan.steps}"
+        else:
+            said = f"step {step} could not be saved, the last checkpoint is that of step {last:.0f}"
+        raise Preempted(f"told to leave: {said}", hint=PREEMPTED_HINT)
 
     def _save(self, learner: Learner, step: int) -> None:
         began = time.monotonic()
-        tensors = learner.snapshot()
+        held = self._recorder.held()
+        learner.refuse_if_not_finite({name: float(values.sum()) for name, values in held.items()})
+        tensors = learner.snapshot() | {f"{_HELD}{name}": value for name, value in held.items()}
         if is_first():
-            commit(self._places.checkpoints, Checkpoint(step, tensors, {"best": self._recorder.state()}))
-            self._drop_old_best()
+            self._saver.save(Checkpoint(step, self._saver.hold(tensors), {"best": self._recorder.state()}))
         self._saved = step
         self.seconds["checkpoints"] += time.monotonic() - began
 
-    def _drop_old_best(self) -> None:
-        """Drop best weights that neither the newest checkpoint nor the one before it speaks of."""
-        current = self._recorder.best.step
-        spoken_of = {self._places.best(current), self._places.best(self._best_of_saved)}
-        for path in self._places.folder.glob("best-*.safetensors"):
-            if path not in spoken_of:
-                path.unlink()
-        self._best_of_saved = current
-
     def _keep_best(self, learner: Learner) -> None:
-        self._write_weights(learner, self._places.best(self._recorder.best.step))
-
-    def _write_weights(self, learner: Learner, path: Path) -> None:
+        began = time.monotonic()
         weights = learner.weights()
         if is_first():
-            _write(weights, path)
+            self._saver.keep_best(self._recorder.best.step, weights)
+            if not self._is_due(learner.step):  # else they are written with the checkpoint
+                self._saver.save(None)
+        self.seconds["checkpoints"] += time.monotonic() - began
 
     def _spent(self) -> float:
         """Seconds of all attempts, by rank 0's clock, so that all workers decide alike."""
@@ -229,12 +257,8 @@ COST_HINT = (
 )
 
 
-def _write(weights: Mapping[str, "Tensor"], path: Path) -> None:
-    from safetensors.torch import save_file
-
-    draft = path.with_name(f".{path.name}")
-    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, draft)
-    draft.replace(path)
+PREEMPTED_HINT = "run the same command again, or `dvc repro`: it goes on from there"
+_HELD = "held."
 
 
 def _learner(module: pl.LightningModule) -> Learner:
@@ -242,5 +266,13 @@ def _learner(module: pl.LightningModule) -> Learner:
     return module
 
 
-def _seconds(path: Path) -> float:
-    return float(json.loads(path.read_text(encoding="utf-8"))["seconds"])
+def _seconds_of_earlier(places: Places) -> float:
+    """Add up what earlier attempts took; a file that is broken is set aside, and a person is told."""
+    total = 0.0
+    for path in places.attempts():
+        found = unsealed(path)
+        if found is None:
+            places.note(f"{set_aside(path)}: the seconds of that attempt are not counted")
+        else:
+            total += float(found["seconds"])
+    return total

@@ -12,7 +12,18 @@ from sluiceway.training.job import Job, digest_of_code, fingerprint
 from sluiceway.training.plan import choose_hardware, plan
 from sluiceway.usecases.pipeline import Pipeline
 
-_FREE = frozenset({"workers", "cpus_per_worker", "loader_processes", "checkpoint_every", "log_every", "accumulate"})
+_FREE = frozenset(
+    {
+        "workers",
+        "cpus_per_worker",
+        "loader_processes",
+        "checkpoint_every",
+        "keep_every",
+        "keep_most",
+        "log_every",
+        "accumulate",
+    }
+)
 """Options that may change between a training and its continuation: they change no result."""
 
 _CODE = ("training", "models", "data/loader.py", "data/order.py", "data/shards.py", "usecases/base.py")

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sluiceway.training.collectives import averaged
+from sluiceway.training.collectives import averaged, gathered, rank
 from sluiceway.training.spool import Spool
 
 
@@ -64,6 +64,20 @@ class Recorder:
     def state(self) -> dict[str, Any]:
         """What a checkpoint must hold of this."""
         return vars(self.best).copy()
+
+    def held(self) -> dict[str, Tensor]:
+        """Return what an interval that is not closed has held so far: per figure [world, micro-batches].
+
+        Every worker must ask. Without it, the interval in which a run was interrupted would have another mean.
+        """
+        names = list(self._held[0]) if self._held else []
+        return {name: gathered(torch.stack([each[name] for each in self._held])).cpu() for name in names}
+
+    def take_up(self, held: Mapping[str, Tensor], world: int, device: torch.device) -> None:
+        """Hold again what was held; another number of workers holds the mean of the former ones."""
+        mine = {name: values[rank()] if len(values) == world else values.mean(0) for name, values in held.items()}
+        count = len(next(iter(mine.values()))) if mine else 0
+        self._held = [{name: values[turn].to(device) for name, values in mine.items()} for turn in range(count)]
 
     def _write(self, step: int, metrics: Mapping[str, float]) -> None:
         if self.spool:

@@ -4,17 +4,18 @@ Only rank 0 writes. Workers know neither DVC nor MLflow: their words are files i
 """
 
 import logging
-import sys
 import time
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sluiceway.config import PipelineParams, parse
+from sluiceway.errors import Preempted
 from sluiceway.training.job import Job, Places
 
 if TYPE_CHECKING:
     from sluiceway.training.checkpoints import Checkpoint
+    from sluiceway.training.spool import Spool
 
 
 def train_worker(packed: dict[str, Any]) -> None:
@@ -31,10 +32,11 @@ def train_worker(packed: dict[str, Any]) -> None:
 
     from sluiceway.data.loader import EvaluationStream, Share, TrainingStream, loader
     from sluiceway.data.shards import ShardedSplit, read_encoding
-    from sluiceway.training.keeper import Keeper
+    from sluiceway.training.collectives import from_first
+    from sluiceway.training.keeper import PREEMPTED_HINT, Keeper
     from sluiceway.training.module import Learner
+    from sluiceway.training.notice import Ear, Wish
     from sluiceway.training.recorder import Best, Recorder
-    from sluiceway.training.spool import Spool
     from sluiceway.training.strategies import environment, strategy
     from sluiceway.usecases import find
 
@@ -46,12 +48,14 @@ def train_worker(packed: dict[str, Any]) -> None:
     params: PipelineParams = parse(usecase.params, job.params, Path("pipelines") / job.pipeline / "params.yaml")
     train, places, shards = params.train, Places(Path(job.folder)), Path(job.shards)
 
+    if from_first(Ear(places.notice).wish()) == Wish.LEAVE:
+        raise Preempted("told to leave before the first step", hint=PREEMPTED_HINT)
     checkpoint = _newest_for_all(places)
     start = checkpoint.step if checkpoint else 0
 
     pl.seed_everything(train.seed, verbose=False)
     network = usecase.build(params.model, read_encoding(shards))
-    spool = Spool(places.metrics, start) if share.rank == 0 else None
+    spool = _spool(places, start) if share.rank == 0 else None
     recorder = Recorder(spool, Best(**checkpoint.state["best"]) if checkpoint else Best())
     sharded = job.hardware.strategy == "fsdp"
     if not sharded:  # convolutions are faster so; FSDP2 needs plain parameters
@@ -86,12 +90,16 @@ def train_worker(packed: dict[str, Any]) -> None:
         enable_model_summary=False,
         default_root_dir=job.folder,
     )
+    _deaf_to_sigterm(trainer._signal_connector)
     if train.compile:
         learner.model.compile()
-    _fit(trainer, learner, loader(training, train.loader_processes), loader(validation))
-    keeper.finish(learner)
-    if spool:
-        spool.close()
+    try:
+        _fit(trainer, learner, loader(training, train.loader_processes), loader(validation))
+        keeper.finish(learner)
+    finally:
+        keeper.close()
+        if spool:
+            spool.close()
 
 
 def _fit(trainer: Any, learner: Any, training: Any, validation: Any) -> None:
@@ -102,18 +110,36 @@ def _fit(trainer: Any, learner: Any, training: Any, validation: Any) -> None:
         raise KeyboardInterrupt from None
 
 
+def _deaf_to_sigterm(connector: Any) -> None:
+    """Keep Lightning from ending at SIGTERM by itself, without saving: the driver hears it, and all workers vote."""
+    connector.register_signal_handlers = lambda: None
+
+
+def _spool(places: Places, start: int) -> "Spool":
+    from sluiceway.training.spool import Spool, broken
+
+    lost = broken(places.metrics)
+    if lost:
+        places.note(f"{lost} lines of {places.metrics.name} are broken: those points are missing in the curves")
+    return Spool(places.metrics, start)
+
+
 def _newest_for_all(places: Places) -> "Checkpoint | None":
     """Let every worker go on from the checkpoint that rank 0 chose."""
-    from sluiceway.training.checkpoints import newest
+    from sluiceway.training.checkpoints import newest, read
     from sluiceway.training.collectives import from_first, is_first
+    from sluiceway.training.saver import fault_of_best, without_best
 
-    checkpoint, faults = newest(places.checkpoints) if is_first() else (None, [])
-    for fault in faults:
-        print(fault, file=sys.stderr, flush=True)  # noqa: T201 - a worker has no other voice
-    step = from_first(checkpoint.step if checkpoint else -1)
-    if step >= 0 and not is_first():
-        checkpoint, _ = newest(places.checkpoints)
-    return checkpoint
+    checkpoint = None
+    if is_first():
+        checkpoint, faults = newest(places.checkpoints, lambda found: fault_of_best(places, found))
+        for fault in faults:
+            places.note(fault)
+    step = int(from_first(checkpoint.step if checkpoint else -1))
+    if step >= 0 and checkpoint is None:
+        checkpoint = read(places.checkpoints, step)
+    forgotten = from_first(float(bool(checkpoint and is_first() and fault_of_best(places, checkpoint))))
+    return without_best(checkpoint) if checkpoint and forgotten else checkpoint
 
 
 def _be_quiet() -> None:

@@ -1,0 +1,144 @@
+"""Told to leave: the work is saved at the next step, the exit code asks for a requeue, and the run goes on exactly."""
+
+import os
+import signal
+import subprocess
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from jobs import curve_of, job_of, train_until, weights_of
+from projects import Project, assert_friendly, runs_of
+from sluiceway.training import driver
+from sluiceway.training.checkpoints import newest
+from sluiceway.training.job import Places
+from sluiceway.training.notice import Ear, Wish, heard
+from sluiceway.training.spool import read
+from sluiceway.usecases.pipeline import Pipeline
+
+LEFT = 75
+
+
+def test_a_signal_becomes_a_word_to_the_workers(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "notice"
+    before = signal.getsignal(signal.SIGTERM)
+    with heard(path):
+        assert Ear(path).wish() == Wish.NOTHING
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert Ear(path).wish() == Wish.LEAVE
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) == before
+    with heard(path):  # what an earlier attempt was told is over
+        assert Ear(path).wish() == Wish.NOTHING
+    assert Ear(path).wish() == Wish.NOTHING
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [0, 2])
+def test_one_worker_leaves_and_goes_on_exactly(finished: Project, tmp_path: Path, processes: int) -> None:
+    """Also in the middle of an interval of the curve, and with one checkpoint in all but those of the notices."""
+    options: dict[str, object] = {
+        "epochs": 30.0,
+        "log_every": 7,
+        "checkpoint_every": 10_000,
+        "cpus_per_worker": 1,
+        "loader_processes": processes,
+    }
+    whole, broken = (job_of(finished, tmp_path / name, **options) for name in ("whole", "broken"))
+    assert train_until(whole, None) == 0
+    for step in (20, 90, 200):
+        assert train_until(broken, step, signal.SIGTERM) == LEFT
+        checkpoint, faults = newest(Places(Path(broken.folder)).checkpoints)
+        assert faults == []
+        assert checkpoint
+        assert step <= checkpoint.step < whole.plan.steps
+    assert train_until(broken, None) == 0
+    assert weights_of(broken) == weights_of(whole)
+    assert curve_of(broken) == curve_of(whole)
+
+
+@pytest.mark.slow
+def test_two_workers_leave_after_the_same_step(finished: Project, tmp_path: Path) -> None:
+    options: dict[str, object] = {"epochs": 8.0, "log_every": 5, "checkpoint_every": 10_000, "workers": 2}
+    whole = job_of(finished, tmp_path / "whole", **options, cpus_per_worker=1)
+    expected = driver.run(whole, lambda _: None)
+    broken = replace(whole, folder=str(tmp_path / "broken"))
+    assert train_until(broken, 10, signal.SIGTERM) == LEFT
+    checkpoint, _ = newest(Places(Path(broken.folder)).checkpoints)
+    assert checkpoint
+    assert 10 <= checkpoint.step < whole.plan.steps
+    assert driver.run(broken, lambda _: None).curve
+    assert weights_of(broken) == weights_of(whole)
+    assert [row[:1] for row in curve_of(broken)] == [(point.step,) for point in expected.curve]
+    assert curve_of(broken) == curve_of(whole)
+
+
+@pytest.mark.slow
+def test_a_whole_stage_asks_for_a_requeue_and_dies_with_dvc(project: Project) -> None:
+    """What DVC makes of it, what MLflow says, that nobody trains beside it, and that the same run goes on."""
+    project.set("digits", "train.epochs", 40)
+    project.set("digits", "train.checkpoint_every", 100_000)
+    state = Pipeline.load("digits", project.root).state / "training"
+
+    process = start(project)
+    until_trained(state, 30)
+    beside = project.run("sluiceway", "train", "digits", check=False)
+    assert_friendly(beside, 1, f"another process (process {worker_of(project)} on ", "is busy with pipeline 'digits'")
+    os.kill(worker_of(project), signal.SIGTERM)
+    said = process.communicate(timeout=120)[0]
+    assert process.returncode == 255  # DVC's own, whatever a stage returned
+    assert "exited with 75" in said
+    assert "told to leave: saved after step" in said
+    assert "Traceback" not in said
+    run = runs_of(project, "digits")[0]
+    assert run["status"] == "KILLED"
+
+    process = start(project)
+    (folder,) = (path.parent for path in state.glob("*/checkpoints"))
+    saved = newest(folder / "checkpoints")[0]
+    assert saved
+    until_trained(state, saved.step + 30)
+    orphan = psutil.Process(worker_of(project))
+    process.kill()  # DVC alone
+    process.wait()
+    orphan.wait(timeout=60)
+    later = newest(folder / "checkpoints")[0]
+    assert later
+    assert later.step >= saved.step + 30
+    assert runs_of(project, "digits")[0]["status"] == "KILLED"
+
+    assert "train digits:" in project.repro("train@digits")
+    finished = runs_of(project, "digits")[0]
+    assert (finished["id"], finished["status"]) == (run["id"], "FINISHED")
+    assert project.json("reports/digits/training.json")["attempts"] == 3
+
+
+def start(project: Project) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        ["dvc", "repro", "train@digits"],
+        cwd=project.root,
+        env=project.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def worker_of(project: Project) -> int:
+    """Return the process that holds the pipeline's lock."""
+    return int((project.root / ".sluiceway" / "digits.lock").read_text(encoding="utf-8").split()[1])
+
+
+def until_trained(state: Path, step: int) -> None:
+    """Wait until a training below a folder has come to a step."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        for path in state.glob("*/metrics.jsonl"):
+            if any(point.step >= step for point in read(path)):
+                return
+        time.sleep(0.02)
+    raise AssertionError("it does not train")
