@@ -974,7 +974,7 @@ def versions_told(trials: Sequence[Trial], names: Sequence[str]) -> list[str]:
 
 def machine() -> str:
     """Where it ran."""
-    from spine import _machine as told
+    from spine import machine as told
 
     return f"Machine: {told()}."
 

@@ -110,7 +110,7 @@ def digits(clone: Clone) -> list[str]:
         [name, _percent(each["accuracy"]), _interval(each["accuracy"]), "", "", ""] for name, each in baselines.items()
     ]
     head = ["seed", "test accuracy", "95 % interval", "stages that ran", "`dvc repro`, s", "training, s"]
-    return [f"## digits: {evaluation['test_items']:,} held-out images", "", *_table(head, rows), *lines]
+    return [f"## digits: {evaluation['test_items']:,} held-out images", "", *table(head, rows), *lines]
 
 
 def verses(clone: Clone) -> list[str]:
@@ -125,7 +125,7 @@ def verses(clone: Clone) -> list[str]:
     lines = [
         "## verses: bits per byte of held-out text",
         "",
-        *_table(["learner", "bits per byte", "95 % interval"], rows),
+        *table(["learner", "bits per byte", "95 % interval"], rows),
     ]
     return [*lines, "", "### verses: where the time goes", "", *_times(clone, "verses", seconds)]
 
@@ -160,7 +160,7 @@ def workers(clone: Clone) -> list[str]:
     return [
         "## digits: one worker and two, the same seed and global batch",
         "",
-        *_table(["step", "loss, 1 worker", "loss, 2 workers (DDP)", "relative difference"], rows),
+        *table(["step", "loss, 1 worker", "loss, 2 workers (DDP)", "relative difference"], rows),
         "",
         f"Largest relative difference over the first {STEPS} steps: **{max(differences):.1e}**. "
         f"With start-up: {seconds[1]:.0f} s and {seconds[2]:.0f} s.",
@@ -182,7 +182,7 @@ def sizes(clone: Clone) -> list[str]:
         ["`src`", f"{sum(lines.values()):,} lines of Python in {len(files)} files"],
         ["largest file", f"`{largest.relative_to(clone.root).as_posix()}`, {lines[largest]} lines"],
     ]
-    return ["## Sizes", "", *_table(["what", "figure"], rows)]
+    return ["## Sizes", "", *table(["what", "figure"], rows)]
 
 
 PARTS: dict[str, Callable[[Clone], list[str]]] = {
@@ -196,7 +196,7 @@ PARTS: dict[str, Callable[[Clone], list[str]]] = {
 # Markdown.
 
 
-def _table(head: list[str], rows: Iterable[list[str]]) -> list[str]:
+def table(head: list[str], rows: Iterable[list[str]]) -> list[str]:
     return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
 
 
@@ -226,14 +226,14 @@ def _times(clone: Clone, name: str, seconds: float) -> list[str]:
     rows.append(["**all**", f"**{total:.1f}**", *(f"{sums[kind]:.1f}" for kind in kinds)])
     work = sums.get("data", 0.0) + sums.get("learning", 0.0)
     return [
-        *_table(["stage", "seconds", *kinds], rows),
+        *table(["stage", "seconds", *kinds], rows),
         "",
         f"`dvc repro register@{name}` took {seconds:.1f} s on the whole, {seconds - total:.1f} s of them DVC's own; "
         f"{work / seconds:.0%} of the whole was reading data and learning.",
     ]
 
 
-def _machine() -> str:
+def machine() -> str:
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -243,7 +243,7 @@ def _machine() -> str:
     return f"{psutil.cpu_count()} cores of {model}, {gigabytes:.0f} GB, {platform.system()}"
 
 
-def _origin(root: Path) -> str:
+def origin(root: Path) -> str:
     def git(*words: str) -> str:
         return subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
 
@@ -257,7 +257,7 @@ def _head() -> list[str]:
     return [
         "# The spine, measured",
         "",
-        f"By `make bench` at commit {_origin(ROOT)}, on {_machine()}; Python {platform.python_version()}, {versions}.",
+        f"By `make bench` at commit {origin(ROOT)}, on {machine()}; Python {platform.python_version()}, {versions}.",
         "Other machines give other seconds; accuracies differ in the last digits.",
     ]
 

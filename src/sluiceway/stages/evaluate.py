@@ -177,6 +177,7 @@ def _write_scores(pipeline: Pipeline, evaluation: "Evaluation") -> dict[str, Any
     }
     model = by_learner.pop(evaluation.learner)
     document: dict[str, Any] = {"test_items": evaluation.count, "model": model, "baselines": by_learner}
+    document["advantages"] = {learner: score.document() for learner, score in evaluation.advantages.items()}
     if evaluation.episodes:
         document["episodes"] = evaluation.episodes
     if signatures := {each.name: each.signature() for each in evaluation.metrics if each.signature}:
