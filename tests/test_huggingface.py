@@ -91,6 +91,13 @@ class Case:
         return find(self.usecase, ROOT, self.target)
 
 
+PAIRS = [
+    {"model_type": "t5", "d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 1, "num_heads": 2},
+    {
+        **{"model_type": "marian", "d_model": 32, "encoder_layers": 1, "decoder_layers": 1},
+        **{"encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64},
+    },
+]
 THREE = {"classes": ["a", "b", "c"]}
 CASES = {
     "image-class": Case(
@@ -154,6 +161,17 @@ CASES = {
         {"history": numbers(11, 4, 8), "next": numbers(11, 4, 8)},
         ("history",),
     ),
+    **{
+        f"translation-{config['model_type']}": Case(
+            "translation",
+            None,
+            config,
+            {"vocabulary": 40, "longest": 8},
+            {"source": numbers(40, 4, 8), "target": numbers(40, 4, 9), "bytes": torch.full((4,), 32)},
+            ("source", "target"),
+        )
+        for config in PAIRS
+    },
 }
 
 
@@ -400,15 +418,6 @@ def test_moments_are_answered_and_padding_is_heard_by_none() -> None:
         optimizer.step()
         curve.append(float(loss.detach()))
     assert curve[-1] < 0.7 * curve[0]
-
-
-PAIRS = [
-    {"model_type": "t5", "d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 1, "num_heads": 2},
-    {
-        **{"model_type": "marian", "d_model": 32, "encoder_layers": 1, "decoder_layers": 1},
-        **{"encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64},
-    },
-]
 
 
 @pytest.mark.parametrize("config", PAIRS, ids=lambda config: config["model_type"])

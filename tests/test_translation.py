@@ -17,6 +17,7 @@ from sluiceway.data.answers import Answers
 from sluiceway.data.sources import checksum, files_of, load
 from sluiceway.data.table import BadExample, Example
 from sluiceway.errors import DataError, UnknownLayout
+from sluiceway.models.huggingface.params import HuggingFaceParams
 from sluiceway.usecases.base import Evidence, Loaded
 from sluiceway.usecases.translation import panels, senses, serving
 from sluiceway.usecases.translation.alignment import WordTranslation, words_of
@@ -365,7 +366,7 @@ class Toy(torch.nn.Module):
     def __init__(self, vocabulary, seed):
         super().__init__()
         self.vocabulary, self.seed = vocabulary, seed
-        self.cos = torch.zeros(99, 1)
+        self.longest = 99
 
     def read(self, source):
         return ToyMemory([(row,) for row in source.sum(1).tolist()])
@@ -491,6 +492,30 @@ def test_a_network_answers_and_shows_itself():
     looked = panels.looked_at(model, encoding, [20, 30, 40], [50, 60])
     assert looked.shape == (3, 4)
     assert looked.sum(1) == pytest.approx(np.ones(3), abs=1e-5)
+
+
+def test_a_network_of_transformers_translates():
+    encoding, _, items = tiny()
+    config = {"model_type": "t5", "d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 1, "num_heads": 2}
+    torch.manual_seed(0)
+    model = build(HuggingFaceParams(config=config), encoding)
+    batch = batch_of(items[:12])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+    curve = []
+    for _ in range(12):
+        loss = losses(model, batch, TranslationObjective())["loss"].mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        curve.append(float(loss.detach()))
+    assert curve[-1] < 0.8 * curve[0]
+    with torch.inference_mode():
+        outcomes = predict(model.eval(), batch, encoding)
+        one, many = (translate(model, batch["source"].long()[:n], beam=3, length_penalty=1.0) for n in (1, 6))
+    assert np.isfinite([metric.compute(outcomes) for metric in METRICS]).all()
+    assert one[0].tokens == many[0].tokens
+    assert all(len(each.tokens) < model.longest for each in many)
+    assert serving.answer(model, encoding, [{"text": "The king sees."}], {"beam": 2, "length_penalty": 1.0})
 
 
 def test_requests_are_answered():

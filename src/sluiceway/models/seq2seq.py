@@ -242,6 +242,7 @@ class Seq2Seq(nn.Module):
         length_penalty: float = 1.0,
     ) -> None:
         super().__init__()
+        self.longest = longest
         self.beam = beam
         self.length_penalty = length_penalty
         self.embedding = nn.Embedding(vocabulary, channels)

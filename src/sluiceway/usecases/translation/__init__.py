@@ -4,6 +4,7 @@ An example is a pair, and its content is both sides. The test split is translate
 references; chrF decides, since it also sees words that are nearly right.
 """
 
+from sluiceway.models.huggingface.params import HuggingFaceParams
 from sluiceway.usecases.base import Serving, UseCase, no_augmentation
 from sluiceway.usecases.translation import (
     baselines,
@@ -40,7 +41,7 @@ USECASE = UseCase(
     encode_params=params.PairEncoding,
     fit=encoding.fit,
     encode=encoding.encode,
-    models=(params.TransformerParams,),
+    models=(params.TransformerParams, HuggingFaceParams),
     build=learning.build,
     objective=params.TranslationObjective,
     losses=learning.losses,

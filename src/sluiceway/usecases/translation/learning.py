@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sluiceway.models.huggingface.params import HuggingFaceParams
 from sluiceway.usecases.base import Batch, Encoding
-from sluiceway.usecases.translation.encoding import PADDING
+from sluiceway.usecases.translation.encoding import END, PADDING
 from sluiceway.usecases.translation.params import TransformerParams, TranslationObjective
+from sluiceway.usecases.translation.translator import translator
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -20,8 +22,12 @@ _TOGETHER = 16
 """Pairs of about one length that pass through the network together: padding is computed like anything else."""
 
 
-def build(params: TransformerParams, encoding: Encoding) -> "nn.Module":
-    """Make the untrained network."""
+def build(params: TransformerParams | HuggingFaceParams, encoding: Encoding) -> "nn.Module":
+    """Make the network that training begins with."""
+    if isinstance(params, HuggingFaceParams):
+        from sluiceway.models.huggingface import pairs
+
+        return pairs.build(params, vocabulary=encoding["vocabulary"], longest=encoding["longest"] + 1, end=END)
     from sluiceway.models.seq2seq import Seq2Seq
 
     return Seq2Seq(
@@ -78,15 +84,13 @@ def costs(model: "nn.Module", batch: Batch, smoothing: float = 0.0) -> tuple["Te
 def _costs(
     model: "nn.Module", source: "Tensor", target: "Tensor", smoothing: float
 ) -> tuple["Tensor", "Tensor", "Tensor"]:
-    from sluiceway.models.seq2seq import Seq2Seq
-
-    assert isinstance(model, Seq2Seq)  # noqa: S101
+    network = translator(model)
     source = source[:, : int((source != PADDING).sum(1).max())]
     target = target[:, : int((target != PADDING).sum(1).max())]
     given, following = target[:, :-1], target[:, 1:]
     wanted = following != PADDING  # [B, T]
-    memory = model.read(source)
-    logits = model.logits(model.write(given, memory), memory, wanted)  # [n, V]
+    memory = network.read(source)
+    logits = network.logits(network.write(given, memory), memory, wanted)  # [n, V]
     chances = logits.float().log_softmax(-1)
     nats = -chances.gather(1, following[wanted][:, None])[:, 0]  # [n]
     owner = wanted.nonzero()[:, 0]

@@ -15,6 +15,7 @@ from sluiceway.usecases.translation.encoding import tokenizer_of
 from sluiceway.usecases.translation.learning import costs
 from sluiceway.usecases.translation.overlap import bleu, chrf, counts_of, signature
 from sluiceway.usecases.translation.searching import translate
+from sluiceway.usecases.translation.translator import translator
 
 if TYPE_CHECKING:
     from torch import nn
@@ -22,11 +23,8 @@ if TYPE_CHECKING:
 
 def predict(model: "nn.Module", batch: Batch, encoding: Encoding) -> Outcomes:
     """Translate, and tell what the references cost: see :func:`outcomes_of`."""
-    from sluiceway.models.seq2seq import Seq2Seq
-
-    assert isinstance(model, Seq2Seq)  # noqa: S101
-    tokenizer = tokenizer_of(encoding)
-    found = translate(model, batch["source"].long(), beam=model.beam, length_penalty=model.length_penalty)
+    tokenizer, writer = tokenizer_of(encoding), translator(model)
+    found = translate(writer, batch["source"].long(), beam=writer.beam, length_penalty=writer.length_penalty)
     said = tokenizer.decode_batch([list(each.tokens) for each in found])
     source, wanted = (
         tokenizer.decode_batch([[number for number in row if number] for row in batch[side].tolist()])

@@ -11,7 +11,7 @@ from sluiceway.usecases.translation.encoding import END, PADDING
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sluiceway.models.seq2seq import Memory, Seq2Seq
+    from sluiceway.usecases.translation.translator import Memory, Translator
 
 _TOGETHER = 64
 """Sentences of about one length that are translated together."""
@@ -37,7 +37,7 @@ def penalty(length: int, strength: float) -> float:
 
 
 def translate(
-    model: "Seq2Seq", source: "Tensor", *, beam: int, length_penalty: float, longest: int | None = None
+    model: "Translator", source: "Tensor", *, beam: int, length_penalty: float, longest: int | None = None
 ) -> list[Found]:
     """Translate sentences.
 
@@ -57,7 +57,7 @@ def translate(
     lengths = (source != PADDING).sum(1)
     order = lengths.argsort(stable=True)
     found: list[Found] = []
-    most = len(model.cos) - 1
+    most = model.longest - 1
     for start in range(0, len(order), _TOGETHER):
         rows = order[start : start + _TOGETHER]
         width = int(lengths[rows].max())
@@ -67,7 +67,7 @@ def translate(
     return [found[place] for place in back]
 
 
-def _search(model: "Seq2Seq", source: "Tensor", beam: int, strength: float, longest: int) -> list[Found]:
+def _search(model: "Translator", source: "Tensor", beam: int, strength: float, longest: int) -> list[Found]:
     import torch
 
     count = len(source)
@@ -99,7 +99,7 @@ def _search(model: "Seq2Seq", source: "Tensor", beam: int, strength: float, long
     return [max(each, key=lambda one: one.score) for each in finished]
 
 
-def _next(model: "Seq2Seq", written: "Tensor", memory: "Memory") -> "Tensor":
+def _next(model: "Translator", written: "Tensor", memory: "Memory") -> "Tensor":
     """Return the logarithm of each next token's probability: [R, V]; padding is never one."""
     import torch
 

@@ -9,6 +9,7 @@ from sluiceway.usecases.base import Encoding
 from sluiceway.usecases.translation.encoding import END, padded, tokenizer_of
 from sluiceway.usecases.translation.layouts import pair_of
 from sluiceway.usecases.translation.searching import translate
+from sluiceway.usecases.translation.translator import translator
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,16 +29,13 @@ def answer(
     """
     import torch
 
-    from sluiceway.models.seq2seq import Seq2Seq
-
-    assert isinstance(model, Seq2Seq)  # noqa: S101
     tokenizer = tokenizer_of(encoding)
     texts = [" ".join(str(row["text"]).split()) for row in rows]
     numbers = [padded([*tokenizer.encode(text).ids, END], encoding["longest"]) for text in texts]
     with torch.inference_mode():
         source = torch.from_numpy(np.stack(numbers).astype(np.int64))
         found = translate(
-            model, source, beam=max(1, int(params["beam"])), length_penalty=float(params["length_penalty"])
+            translator(model), source, beam=max(1, int(params["beam"])), length_penalty=float(params["length_penalty"])
         )
     said = tokenizer.decode_batch([list(each.tokens) for each in found])
     return [
