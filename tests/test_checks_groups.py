@@ -101,6 +101,42 @@ def test_a_days_work_in_an_hour_is_a_rush(material):
     assert "in an hour" in found.offenders[0].detail
 
 
+def drives(rng, draw, count=40):
+    """Groups whose ratings lie around a middle of their own."""
+    middles = draw(rng, count)
+    return [
+        {"group": f"d{group}", "time": float(at), "target": "x", "rating": float(rng.normal(middle, 1.0)), "at": at}
+        for group, middle in enumerate(middles)
+        for at in range(30)
+    ]
+
+
+DRAWS = {
+    "normal": lambda rng, count: rng.normal(20, 2, count),
+    "log-normal": lambda rng, count: 20 * rng.lognormal(0, 0.4, count),
+    "exponential": lambda rng, count: 20 + rng.exponential(4, count),
+    "two kinds": lambda rng, count: np.where(rng.random(count) < 0.3, 30.0, 20.0),
+    "few values": lambda rng, count: rng.choice([18.0, 20.0, 20.0, 20.0, 24.0], count),
+}
+
+
+@pytest.mark.parametrize("draw", DRAWS)
+@pytest.mark.parametrize("seed", range(8))
+def test_groups_may_differ_as_much_as_their_kind_does(draw, seed, material):
+    (odd,) = odd_groups(material(drives(np.random.default_rng(seed), DRAWS[draw])))
+    assert odd.check.figure == 0, odd.offenders[:1]
+
+
+def test_a_group_that_lies_elsewhere_is_of_another_camera(material):
+    rows = drives(np.random.default_rng(0), DRAWS["normal"])
+    for row in rows:
+        row["rating"] += 22.0 if row["group"] in ("d3", "d30") else 0.0
+    (odd,) = odd_groups(material(rows))
+    assert not odd.check.passed
+    assert named(odd, rows) == {"d3", "d30"}
+    assert "its mean rating is 4" in odd.offenders[0].detail
+
+
 def test_where_all_are_machines_none_is_odd(material):
     rows = []
     for drive in range(40):

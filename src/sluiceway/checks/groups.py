@@ -1,8 +1,9 @@
-"""Groups that behave as no other does: machines among people, and people under two names.
+"""Groups that behave as no other does: machines among people, another camera, and people under two names.
 
 One example of a bot is like any other; what gives it away is the group as a whole: equal steps in time, a day's work
-in an hour, always the same answer. A copy of a user under a new name has other ids and, where the content names the
-group, other contents; what it shares is the order of its targets.
+in an hour, always the same answer. Nor need a frame of another camera lie outside of what single frames may be; that
+all of a drive lie at the edge gives it away. A copy of a user under a new name has other ids and, where the content
+names the group, other contents; what it shares is the order of its targets.
 
 Shapes: G groups.
 """
@@ -15,7 +16,7 @@ import numpy as np
 
 from sluiceway.checks.base import MOST_OFFENDERS, Finding, Material, Offender, finding
 from sluiceway.checks.near_copies import alike_signatures
-from sluiceway.data.fences import ASIDE, QUANTILES, Fences
+from sluiceway.data.fences import ASIDE, BEYOND, QUANTILES, Fences
 from sluiceway.data.measuring.minhash import signature
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def odd_groups(material: Material) -> Iterator[Finding]:
     if count < _LEAST_GROUPS:
         return
     odd = [*_rhythm(table), *_rush(table)]
-    odd += [each for name, kind in material.measures.items() if kind != "text" for each in _monotony(table, name)]
+    for name in (name for name, kind in material.measures.items() if kind != "text"):
+        odd += [*_monotony(table, name), *_elsewhere(table, name)]
     details: dict[int, list[str]] = {}
     for each in odd:
         for group, figure in each.groups.iter_rows():
@@ -88,6 +90,23 @@ def _monotony(table: "pl.LazyFrame", name: str) -> Iterator[_Odd]:
     values = table.filter(pl.col(name).is_not_null()).group_by("group", name).len()
     counts = values.group_by("group").agg(same=pl.col("len").max(), of=pl.col("len").sum()).collect(engine="streaming")
     yield from _habit(counts, f"{name} is the same in {{figure:.0%}} of it")
+
+
+def _elsewhere(table: "pl.LazyFrame", name: str) -> Iterator[_Odd]:
+    """A mean of a property far from where other groups have theirs: another camera, microphone or source."""
+    import polars as pl
+
+    value = pl.col(name).cast(pl.Float64)
+    known = table.filter(value.is_finite()).group_by("group").agg(figure=value.mean(), of=pl.len())
+    means = known.filter(pl.col("of") >= _LEAST_STEPS).select("group", "figure").collect(engine="streaming")
+    if means.height < _LEAST_GROUPS:
+        return
+    quantiles = [float(each) for each in np.quantile(means["figure"].to_numpy(), QUANTILES)]
+    if quantiles[0] < quantiles[-1]:
+        fences = Fences.of(quantiles, BEYOND)
+        far = means.filter(~pl.col("figure").is_between(fences.low, fences.high))
+        low, high = fences.quartiles
+        yield _Odd(far, f"its mean {name} is {{figure:.3g}}; half of the groups have {low:.3g} to {high:.3g}")
 
 
 def _habit(counts: "pl.DataFrame", detail: str) -> Iterator[_Odd]:
