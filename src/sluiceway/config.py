@@ -245,6 +245,12 @@ class Train(Section):
     """Whether ``torch.compile`` is used. It costs half a minute before the first step: for long trainings."""
     accumulate: int = Field(1, ge=1)
     """Micro-batches per optimizer step. Saves memory; the global batch stays."""
+    activation_checkpointing: bool = False
+    """Whether each block of a network is computed again for the gradient, and not remembered: much less memory for a
+    third more computing, and no other result."""
+    out_of_memory: Literal["smaller", "stop"] = "smaller"
+    """When a micro-batch does not fit: go on from the last checkpoint with micro-batches of half the size or less, as
+    if ``accumulate`` were higher, down to one example; or stop and say so."""
     clip_norm: float | None = Field(1.0, gt=0)
     """Norm to which gradients are clipped; null: not at all."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
@@ -280,6 +286,12 @@ class Train(Section):
     """Optimizer steps between two points of the training curves."""
     loader_processes: int = Field(0, ge=0)
     """Processes per worker that fetch batches. Shards are memory-mapped, so 0 is fastest unless fetching decodes."""
+
+    @model_validator(mode="after")
+    def _half_is_whole(self) -> "Train":
+        if self.strategy == "fsdp" and self.precision == "float16":
+            raise ValueError("precision float16 does not go with strategy fsdp: use bfloat16")
+        return self
 
     @model_validator(mode="after")
     def _batch_divides(self) -> "Train":

@@ -15,7 +15,7 @@ from sluiceway.gates.overrides import overridden
 from sluiceway.gates.verdict import Verdict
 from sluiceway.stages.console import Meter, progress, warn
 from sluiceway.stages.frame import Clock, done, stage
-from sluiceway.training import driver
+from sluiceway.training import driver, memory
 from sluiceway.training.job import Job, Places, seal, set_aside, unsealed, write_json
 from sluiceway.training.notice import heard
 from sluiceway.training.prepare import prepare
@@ -47,7 +47,7 @@ def train(pipeline: Pipeline) -> None:
             shipper = Shipper(run, places.metrics, parse=_metric_points)
             with progress("train", "steps", job.plan.steps) as meter, shipper, heard(places.notice):
                 try:
-                    trained = driver.run(job, lambda point: _show(meter, point, notes))
+                    trained = memory.run(job, lambda point: _show(meter, point, notes), warn)
                 except GateClosed:
                     verdict = Verdict.read(places.verdict)
                     write_verdict(verdict, pipeline.reports / "verdicts", run.id)

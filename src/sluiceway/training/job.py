@@ -91,6 +91,11 @@ class Places:
         return self.folder / "result.json"
 
     @property
+    def memory(self) -> Path:
+        """What was found to fit into memory."""
+        return self.folder / "memory.json"
+
+    @property
     def notes(self) -> Path:
         """Lines that workers want a person to read."""
         return self.folder / "notes.txt"

@@ -67,6 +67,8 @@ class Keeper(pl.Callback):
             learner, tensors = _learner(pl_module), self._checkpoint.tensors
             learner.restore(tensors)
             held = {name.removeprefix(_HELD): value for name, value in tensors.items() if name.startswith(_HELD)}
+            if learner.scaler and "scaler" in self._checkpoint.state:
+                learner.scaler.load_state_dict(self._checkpoint.state["scaler"])
             self._recorder.take_up(held, trainer.world_size, learner.device)
             self._checkpoint = None
         self._vote = Vote()
@@ -233,7 +235,10 @@ class Keeper(pl.Callback):
         learner.refuse_if_not_finite({name: float(values.sum()) for name, values in held.items()})
         tensors = learner.snapshot() | {f"{_HELD}{name}": value for name, value in held.items()}
         if is_first():
-            self._saver.save(Checkpoint(step, self._saver.hold(tensors), {"best": self._recorder.state()}))
+            state = {"best": self._recorder.state()}
+            if learner.scaler:
+                state["scaler"] = learner.scaler.state_dict()
+            self._saver.save(Checkpoint(step, self._saver.hold(tensors), state))
         self._saved = step
         self.seconds["checkpoints"] += time.monotonic() - began
 

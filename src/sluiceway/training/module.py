@@ -72,6 +72,8 @@ class Learner(pl.LightningModule):
         self._recorder = recorder
         self._sums: dict[str, Tensor] = {}
         self._to_shard = sharded
+        self.micro_batch: int | None = None
+        """Which one of the step is at work; None: a validation is."""
 
     def configure_model(self) -> None:
         """Share out the parameters, once, when the workers know each other."""
@@ -90,6 +92,7 @@ class Learner(pl.LightningModule):
 
     def on_train_batch_start(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Set the learning rate of the coming step; another loss gets an optimizer that remembers nothing."""
+        self.micro_batch = batch_idx % self._train.accumulate + 1
         optimizer = self.trainer.optimizers[0]
         rate = self.plan.rate(self.step, self._train)
         for group in optimizer.param_groups:
@@ -125,6 +128,7 @@ class Learner(pl.LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Forget the sums of the last validation."""
         self._sums = {}
+        self.micro_batch = None
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Add up each figure over the items that count."""
@@ -185,6 +189,11 @@ class Learner(pl.LightningModule):
         set_optimizer_state_dict(
             self.model, optimizer, optim_state_dict={"state": state, "param_groups": groups}, options=_WHOLE_IN_PART
         )
+
+    @property
+    def scaler(self) -> "torch.amp.GradScaler | None":
+        """What keeps gradients of float16 in its range: a scale that goes up and down with what happens."""
+        return getattr(self.trainer.precision_plugin, "scaler", None)
 
     def refuse_if_not_finite(self, figures: Mapping[str, float]) -> None:
         """Stop before weights that are no numbers reach a checkpoint.

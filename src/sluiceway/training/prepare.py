@@ -22,6 +22,8 @@ _FREE = frozenset(
         "keep_most",
         "log_every",
         "accumulate",
+        "activation_checkpointing",
+        "out_of_memory",
     }
 )
 """Options that may change between a training and its continuation: they change no result."""

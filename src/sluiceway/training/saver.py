@@ -150,7 +150,7 @@ def fault_of_best(places: Places, checkpoint: Checkpoint) -> str:
 
 def without_best(checkpoint: Checkpoint) -> Checkpoint:
     """Return a checkpoint that speaks of no best weights: the best of what is still to come is kept."""
-    return Checkpoint(checkpoint.step, checkpoint.tensors, {"best": vars(Best()), BEST_DIGEST: ""})
+    return Checkpoint(checkpoint.step, checkpoint.tensors, {**checkpoint.state, "best": vars(Best()), BEST_DIGEST: ""})
 
 
 def _copy(source: Path, target: Path, digest: str) -> str:

@@ -34,10 +34,11 @@ def train_worker(packed: dict[str, Any]) -> None:
     from sluiceway.data.shards import ShardedSplit, read_encoding
     from sluiceway.training.collectives import from_first
     from sluiceway.training.keeper import PREEMPTED_HINT, Keeper
+    from sluiceway.training.memory import shortage_named
     from sluiceway.training.module import Learner
     from sluiceway.training.notice import Ear, Wish
     from sluiceway.training.recorder import Best, Recorder
-    from sluiceway.training.strategies import environment, strategy
+    from sluiceway.training.strategies import plugins, precision, recompute, strategy
     from sluiceway.usecases import find
 
     _be_quiet()  # after the imports, which set their loggers' levels
@@ -60,6 +61,8 @@ def train_worker(packed: dict[str, Any]) -> None:
     sharded = job.hardware.strategy == "fsdp"
     if not sharded:  # convolutions are faster so; FSDP2 needs plain parameters
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if train.activation_checkpointing:
+        recompute(network)
     learner = Learner(network, usecase, params.objective, train, job.plan, recorder, start, sharded=sharded)
     keeper = Keeper(job, params, recorder, checkpoint, started)
     training = TrainingStream(
@@ -76,8 +79,8 @@ def train_worker(packed: dict[str, Any]) -> None:
         accelerator=job.hardware.accelerator,
         devices=1 if share.world == 1 else "auto",
         strategy=strategy(job.hardware, in_phases=bool(job.plan.phases)),
-        plugins=environment(share.world),
-        precision=job.hardware.precision,  # type: ignore[arg-type]
+        plugins=plugins(share.world, job.hardware),
+        precision=precision(job.hardware),
         max_epochs=max(1, job.plan.segments_after(start)),
         accumulate_grad_batches=train.accumulate,
         gradient_clip_val=train.clip_norm,
@@ -94,7 +97,8 @@ def train_worker(packed: dict[str, Any]) -> None:
     if train.compile:
         learner.model.compile()
     try:
-        _fit(trainer, learner, loader(training, train.loader_processes), loader(validation))
+        with shortage_named(learner, params, share.world):
+            _fit(trainer, learner, loader(training, train.loader_processes), loader(validation))
         keeper.finish(learner)
     finally:
         keeper.close()
