@@ -135,6 +135,7 @@ SMALL = {
         "model: {name: transformer, channels: 16, encoder_layers: 1, decoder_layers: 1, heads: 2, beam: 1}\n"
         "objective: {}\nevaluate: {resamples: 200}\n",
         "minimum: {chrf: 0}",
+        "min_examples: 10, max_quarantined: 0.05",
     ),
     "fillets": Small(
         "speech",

@@ -149,7 +149,8 @@ def test_numbers_are_predicted(count):
     assert np.corrcoef(answers.predictions[rest], truth[rest])[0, 1] > 0.95
 
 
-def test_surprise_is_asked_of_contents_and_the_test_split_of_training_contents_alone():
+@pytest.mark.parametrize("kind", ["none", "text"])
+def test_surprise_is_asked_of_contents_and_the_test_split_of_training_contents_alone(kind):
     contents = [f"text {at}".encode() for at in range(50)]
     table = table_of([None] * 50)
     asked: list[tuple[set[bytes], list[bytes]]] = []
@@ -159,7 +160,11 @@ def test_surprise_is_asked_of_contents_and_the_test_split_of_training_contents_a
         return np.array([float(len(text)) for text in wanted])
 
     answers = cross_fit(
-        Sketches(np.arange(50) * 2, None, None), table, "none", surprise=surprise, load=lambda row: contents[row // 2]
+        Sketches(np.arange(50) * 2, np.ones((50, 3), np.float32), None),  # which could be answered from as well
+        table,
+        kind,
+        surprise=surprise,
+        load=lambda row: contents[row // 2],
     )
     assert answers.surprise.tolist() == [float(len(text)) for text in contents]
     assert all(not known & set(wanted) for known, wanted in asked)

@@ -31,6 +31,8 @@ _NEARLY_ALL, _HALF = 0.8, 0.5
 the second have as much in common."""
 _EVEN = 0.2
 """How far a step may differ from the group's median step, as a share of it, to be the same."""
+_GAP = 4
+"""Beyond a fence there must be so many times as many groups as just before it."""
 _HOUR = 3600.0
 _TARGETS = 10
 """Targets in a row from which a group may be a copy."""
@@ -102,11 +104,20 @@ def _elsewhere(table: "pl.LazyFrame", name: str) -> Iterator[_Odd]:
     if means.height < _LEAST_GROUPS:
         return
     quantiles = [float(each) for each in np.quantile(means["figure"].to_numpy(), QUANTILES)]
-    if quantiles[0] < quantiles[-1]:
-        fences = Fences.of(quantiles, BEYOND)
-        far = means.filter(~pl.col("figure").is_between(fences.low, fences.high))
-        low, high = fences.quartiles
-        yield _Odd(far, f"its mean {name} is {{figure:.3g}}; half of the groups have {low:.3g} to {high:.3g}")
+    if quantiles[0] >= quantiles[-1]:
+        return
+    fences = Fences.of(quantiles, BEYOND)
+    low, high = fences.quartiles
+    figure = pl.col("figure")
+    sides = (
+        # Of a property that is rare, some groups have nothing at all; in logarithms that would be infinitely far.
+        ((figure < fences.low) & (figure != 0), figure.is_between(fences.low, fences.shoulders[0])),
+        (figure > fences.high, figure.is_between(fences.shoulders[1], fences.high)),
+    )
+    for beyond, before in sides:
+        far = means.filter(beyond)
+        if far.height >= _GAP * means.filter(before).height:  # else it is a long tail
+            yield _Odd(far, f"its mean {name} is {{figure:.3g}}; half of the groups have {low:.3g} to {high:.3g}")
 
 
 def _habit(counts: "pl.DataFrame", detail: str) -> Iterator[_Odd]:

@@ -62,7 +62,8 @@ def cross_fit(
         kind: what ``target`` holds.
         estimator: makes an unfitted scikit-learn classifier or regressor; default: by ``kind``. What it has of
             ``predict_proba`` is taken as it is; decision values become probabilities by a temperature.
-        surprise: the learner of contents without a target: (known contents, asked contents) -> [asked].
+        surprise: the learner of contents, whatever their target, and the one that is asked where a use case has it:
+            (known contents, asked contents) -> [asked].
         load: content of the example in a row of the example table; ``surprise`` needs it.
 
     Returns:
@@ -72,13 +73,13 @@ def cross_fit(
     checksums = [str(value) for value in table["checksum"]]
     jobs = plan(table["split"].to_list(), keys_of(table, checksums))
     rank = ranks(checksums)
+    if surprise is not None and load is not None:
+        return _read(sketches, jobs, rank, surprise, load)
     if kind in _LEARNERS and sketches.features is not None:
         jobs = [Job(first(job.known, rank, MOST_KNOWN), job.asked, job.across) for job in jobs]
         answer = _LEARNERS[kind]
         with _quietly():
             return answer(sketches.rows, sketches.features, table["target"].to_list(), jobs, estimator)
-    if surprise is not None and load is not None:
-        return _read(sketches, jobs, rank, surprise, load)
     return None
 
 
