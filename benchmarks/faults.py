@@ -1396,6 +1396,7 @@ def exchanged(raw: Path, rate: float, rng: np.random.Generator) -> set[str]:
 _PAIR_BAD = ("unreadable", "quarantined_share")
 _NO_PAIR = ("label_errors", "strangers", "unequal_lengths")
 _SENTENCE = "Y aconteció que después de estas cosas hubo paz en toda la tierra."
+_ACCENTS = ("expect_column_values_to_be_between:source_accents",)
 TEXT_PAIR_FAULTS = (
     Fault("lines shifted", "data set", ("label_errors",), lines_shifted, (0.02, 0.05)),
     Fault(
@@ -1407,7 +1408,7 @@ TEXT_PAIR_FAULTS = (
     ),
     Fault("targets dealt anew", "data set", ("label_errors",), targets_dealt_anew, (0.02, 0.05)),
     Fault("one target for many", "data set", _NO_PAIR, of_target(lambda t, r: _SENTENCE), (0.02, 0.05)),
-    Fault("sides exchanged", "data set", _NO_PAIR, pairs_changed(lambda s, t, r: (t, s)), (0.02, 0.05)),
+    Fault("sides exchanged", "data set", (*_NO_PAIR, *_ACCENTS), pairs_changed(lambda s, t, r: (t, s)), (0.02, 0.05)),
     Fault(
         "all sides exchanged",
         "contract",
