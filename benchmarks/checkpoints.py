@@ -1,7 +1,7 @@
 """What saving costs a training: the stall of each checkpoint, written at once and written beside training.
 
-A GPT of about 50 million parameters takes real AdamW steps; each third one is followed by a checkpoint. The stall is
-what the step waits for.
+A GPT of about 50 million parameters takes real AdamW steps, with checkpoints in between. The stall is what a step
+waits for; the interval is longer than the writing, as it should be.
 
     python benchmarks/checkpoints.py            # prints
     python benchmarks/checkpoints.py --write    # and writes benchmarks/results/checkpoints.md
@@ -25,8 +25,6 @@ from sluiceway.training.recorder import Best
 from sluiceway.training.saver import Saver
 
 RESULTS = Path(__file__).parent / "results" / "checkpoints.md"
-EVERY = 3
-"""Steps between two checkpoints."""
 
 
 def network() -> nn.Module:
@@ -43,59 +41,59 @@ def snapshot(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, to
     return tensors
 
 
-def train(model: nn.Module, saver: Saver | None, steps: int) -> tuple[list[float], float, int]:
-    """Return the seconds that each checkpoint stalled, the seconds of all, and the bytes of one."""
+def train(saver: Saver, saves: int) -> tuple[list[float], float, int]:
+    """Train, save now and then, and take two more steps while a checkpoint is written, or as many as it takes.
+
+    Returns:
+        Seconds that each checkpoint stalled, median seconds of a step, bytes of a checkpoint.
+    """
     torch.manual_seed(0)
+    model = network()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
     tokens = torch.randint(0, 8000, (1, 64))
-    stalls, size, began = [], 0, time.monotonic()
-    for step in range(1, steps + 1):
-        optimizer.zero_grad()
-        nn.functional.cross_entropy(model(tokens[:, :-1]).flatten(0, 1), tokens[:, 1:].flatten()).backward()
-        optimizer.step()
-        if saver and step % EVERY == 0:
+    stalls, steps, size = [], [], 0
+    for number in range(1, saves + 1):
+        taken = 0
+        while taken < 2 or saver.busy:
             at = time.monotonic()
-            tensors = snapshot(model, optimizer)
-            size = size_of(tensors)
-            saver.save(Checkpoint(step, saver.hold(tensors), {"best": vars(Best())}))
-            stalls.append(time.monotonic() - at)
-    seconds = time.monotonic() - began
-    if saver:
-        saver.close()
-        saver.check()
-    return stalls, seconds, size
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(tokens[:, :-1]).flatten(0, 1), tokens[:, 1:].flatten()).backward()
+            optimizer.step()
+            steps.append(time.monotonic() - at)
+            taken += 1
+        at = time.monotonic()
+        tensors = snapshot(model, optimizer)
+        saver.save(Checkpoint(number, saver.hold(tensors), {"best": vars(Best())}))
+        stalls.append(time.monotonic() - at)
+        size = size_of(tensors)
+    saver.wait()
+    saver.close()
+    return stalls, statistics.median(steps), size
 
 
-def measure(steps: int, folder: Path) -> str:
-    """Train three times - without checkpoints, written at once, written beside - and return a table."""
-    rows, bits, size = [], set(), 0
-    for name, beside in (("none", None), ("at once", False), ("beside training", True)):
-        torch.manual_seed(1)
-        model = network()
+def measure(saves: int, folder: Path) -> str:
+    """Train twice - written at once, and beside training - and return a table."""
+    rows, size = [], 0
+    for name, beside in (("at once", False), ("beside training", True)):
         places = Places(folder / name.replace(" ", "-"))
-        saver = None if beside is None else Saver(places, every=None, most=0, beside=beside)
-        stalls, seconds, found = train(model, saver, steps)
-        size = max(size, found)
-        bits.add(sum(float(parameter.detach().double().sum()) for parameter in model.parameters()))
-        median = statistics.median(stalls[1:]) if stalls else 0.0
-        worst = max(stalls[1:], default=0.0)
-        rows.append((name, median, worst, seconds / steps, saver.seconds / saver.saves if saver else 0.0))
-    assert len(bits) == 1, "saving changed the weights"
+        places.folder.mkdir()
+        saver = Saver(places, every=None, most=0, beside=beside)
+        stalls, step, size = train(saver, saves)
+        rows.append((name, statistics.median(stalls[1:]), max(stalls[1:]), saver.seconds / saver.saves, step))
     parameters = sum(parameter.numel() for parameter in network().parameters())
-    ratio = rows[1][1] / rows[2][1]
     return "\n".join(
         [
             "# Checkpoints",
             "",
-            f"{parameters / 1e6:.0f} million parameters with AdamW, {size / 1e6:.0f} MB a checkpoint, one every "
-            f"{EVERY} steps, {steps} steps, on {os.cpu_count()} cores of {platform.machine()}, load "
-            f"{os.getloadavg()[0]:.1f}. The first checkpoint, which takes its memory, is left out.",
+            f"{parameters / 1e6:.0f} million parameters with AdamW, {size / 1e6:.0f} MB a checkpoint, "
+            f"{saves} checkpoints, on {os.cpu_count()} cores of {platform.machine()} with a load of "
+            f"{os.getloadavg()[0]:.0f}. The first checkpoint, for which memory is taken, is left out.",
             "",
-            "| written | median stall, s | longest, s | seconds per step, saving included | writing one, s |",
+            "| written | median stall, s | longest, s | writing one, s | a step, s |",
             "|---|---|---|---|---|",
             *(f"| {name} | {a:.3f} | {b:.3f} | {c:.2f} | {d:.2f} |" for name, a, b, c, d in rows),
             "",
-            f"The stall is {ratio:.1f} times shorter beside training; the weights are the same bits in all three.",
+            f"The stall is {rows[0][1] / rows[1][1]:.1f} times shorter beside training.",
             "",
         ]
     )
@@ -104,11 +102,11 @@ def measure(steps: int, folder: Path) -> str:
 def main() -> None:
     """Measure, print the table, and keep it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=15)
+    parser.add_argument("--saves", type=int, default=5)
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        table = measure(options.steps, Path(folder))
+        table = measure(options.saves, Path(folder))
     print(table)
     if options.write:
         RESULTS.write_text(table, encoding="utf-8")

@@ -39,6 +39,7 @@ DOCS = [
         "docs/usecases.md",
         "docs/data-gate.md",
         "docs/huggingface.md",
+        "docs/interruptions.md",
         "docs/layers.md",
         "data/corrections/README.md",
         "data/sides/README.md",

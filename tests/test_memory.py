@@ -1,5 +1,6 @@
 """Out of memory: which micro-batch it was, and a smaller one at the same global batch."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -9,14 +10,15 @@ from jobs import job_of, losses
 from projects import Project
 from sluiceway.errors import OutOfMemory, TrainingError
 from sluiceway.training import driver, memory
-from sluiceway.training.job import Hardware, Job, Places, Plan, seal, unsealed
+from sluiceway.training.job import Job, Places, seal, unsealed
 from sluiceway.training.module import Learner
 
 
 def job(global_batch: int, workers: int = 1, accumulate: int = 1) -> Job:
     train = {"global_batch": global_batch, "accumulate": accumulate, "out_of_memory": "smaller"}
-    plan, hardware = Plan(1, 1, (1,), 1, 1), Hardware("cpu", "gloo", "32-true", "single")
-    return Job("p", "", {"train": train}, "", "", "s", workers, 1, plan, hardware)
+    return Job(
+        **dict.fromkeys((each.name for each in fields(Job)), 0) | {"params": {"train": train}, "workers": workers}
+    )  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,9 @@ import os
 import signal
 import subprocess
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -35,6 +36,22 @@ def test_a_signal_becomes_a_word_to_the_workers(tmp_path: Path) -> None:
     with heard(path):  # what an earlier attempt was told is over
         assert Ear(path).wish() == Wish.NOTHING
     assert Ear(path).wish() == Wish.NOTHING
+
+
+def test_a_draining_node_is_saved_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray's own kinds are used, so that a version that names them otherwise is noticed."""
+    from ray.train.v2._internal.execution import context
+    from ray.train.v2._internal.execution.preemption import PreemptionContext
+    from ray.train.v2.api.preemption import PreemptionInfo
+
+    monkeypatch.setattr(Ear, "PERIOD", 0.0)
+    assert "preemption_context" in {each.name for each in fields(context.TrainContext)}
+    here = SimpleNamespace(preemption_context=PreemptionContext())
+    monkeypatch.setattr(context, "get_train_context", lambda: here)
+    ear = Ear(tmp_path / "notice")
+    assert ear.wish() == Wish.NOTHING
+    here.preemption_context.preemption_info = PreemptionInfo(deadline_ms=None, preempted_node_to_ranks={"n": [0]})
+    assert [ear.wish() for _ in range(3)] == [Wish.SAVE, Wish.NOTHING, Wish.NOTHING]
 
 
 @pytest.mark.slow
@@ -80,8 +97,10 @@ def test_two_workers_leave_after_the_same_step(finished: Project, tmp_path: Path
 @pytest.mark.slow
 def test_a_whole_stage_asks_for_a_requeue_and_dies_with_dvc(project: Project) -> None:
     """What DVC makes of it, what MLflow says, that nobody trains beside it, and that the same run goes on."""
-    project.set("digits", "train.epochs", 40)
+    project.set("digits", "train.epochs", 20)
+    project.set("digits", "gates.cost.max_hours", 5)
     project.set("digits", "train.checkpoint_every", 100_000)
+    project.set("digits", "train.keep_every", 1)
     state = Pipeline.load("digits", project.root).state / "training"
 
     process = start(project)
@@ -115,6 +134,9 @@ def test_a_whole_stage_asks_for_a_requeue_and_dies_with_dvc(project: Project) ->
     finished = runs_of(project, "digits")[0]
     assert (finished["id"], finished["status"]) == (run["id"], "FINISHED")
     assert project.json("reports/digits/training.json")["attempts"] == 3
+    kept = sorted(int(path.name.removeprefix("step-")) for path in state.parent.glob("kept/*/step-*"))
+    assert kept == [saved.step, later.step]
+    assert not list(state.glob("*/"))
 
 
 def start(project: Project) -> "subprocess.Popen[str]":

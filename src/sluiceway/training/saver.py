@@ -52,6 +52,11 @@ class Saver:
         """Spent in the thread."""
         self.saves = 0
 
+    @property
+    def busy(self) -> bool:
+        """Whether something is being written."""
+        return self._work is not None and not self._work.done()
+
     def check(self) -> None:
         """Raise what the last piece of work failed with, if it is over."""
         if self._work and self._work.done():
