@@ -40,6 +40,7 @@ DOCS = [
         "docs/data-gate.md",
         "docs/huggingface.md",
         "docs/layers.md",
+        "docs/training.md",
         "data/corrections/README.md",
         "data/sides/README.md",
         "docs/layouts.md",

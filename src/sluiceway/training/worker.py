@@ -110,6 +110,7 @@ def _train(job: Job, pulse: "Pulse", started: float) -> None:
     try:
         with shortage_named(learner, params, share.world):
             _fit(trainer, learner, loader(training, train.loader_processes), loader(validation))
+        pulse.beat()
         keeper.finish(learner)
     finally:
         keeper.close()
