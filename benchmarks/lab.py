@@ -36,6 +36,8 @@ OPTIONS: dict[str, object] = {
     "validate_every": 10.0,
     "cpus_per_worker": 1,
 }
+_SETTINGS = {"OMP_NUM_THREADS": "1", "RAY_worker_niceness": "0"}
+"""Ray makes workers give way to everything else; here that would measure what else the machine has to do."""
 _TOKEN = secrets.token_hex()
 """Of all clusters that are started here: Ray reads it once."""
 FAULT_AT = 220
@@ -105,6 +107,8 @@ class Training:
     project: Project
     env: dict[str, str]
     process: subprocess.Popen[bytes] | None = None
+    reached: int = 0
+    """Last step before a fault, as far as it is written down."""
     command: tuple[str, ...] = ("sluiceway", "train", "digits")
 
     def start(self) -> "Training":
@@ -113,7 +117,7 @@ class Training:
             self.process = subprocess.Popen(
                 self.command,
                 cwd=self.project.root,
-                env=self.project.environment(OMP_NUM_THREADS="1", **self.env),
+                env=self.project.environment(**_SETTINGS, **self.env),
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
@@ -144,10 +148,9 @@ class Training:
                 raise AssertionError(f"waited in vain for {what}:\n{self.said()}")
             time.sleep(0.01)
 
-    def at(self, step: int = FAULT_AT) -> int:
-        """Wait for a step, and return the one it really is at."""
+    def at(self, step: int = FAULT_AT) -> None:
+        """Wait for a step."""
         self.until(lambda: self.step() >= step, f"step {step}")
-        return self.step()
 
     def worker(self, rank: int) -> dict[str, Any]:
         """Say which process a worker is."""
@@ -162,7 +165,12 @@ class Training:
 
     def goes_on(self, since: float) -> tuple[float, int]:
         """Wait for the first step of workers that started after a moment: seconds from then on, and its number."""
-        self.until(lambda: self.folder and self.worker(0)["started"] > since, "a new worker")
+
+        def anew() -> bool:
+            self.reached = self.step() or self.reached
+            return self.folder is not None and self.worker(0)["started"] > since
+
+        self.until(anew, "a new worker")
         started = 1000 * self.worker(0)["started"]
         self.until(lambda: any(point.time > started for point in self.points()), "a step of the new workers")
         first = next(point for point in self.points() if point.time > started)
@@ -219,7 +227,7 @@ def cluster(nodes: int, *, stock: bool = False) -> Iterator[tuple[Any, list[Any]
     from sluiceway.launch.cluster import settle
 
     before = dict(os.environ)
-    os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ |= _SETTINGS
     os.environ["RAY_AUTH_MODE"] = "token"
     os.environ["RAY_AUTH_TOKEN"] = _TOKEN
     os.environ["PYTHONPATH"] = str(ROOT / "src")
