@@ -68,9 +68,9 @@ def losses(model, batch, objective):
     if model.training:
         several = dist.is_initialized()
         rank, world = (dist.get_rank(), dist.get_world_size()) if several else (0, 1)
+        each = [hashlib.sha256(image.numpy().tobytes()).hexdigest() for image in batch["image"]]
         words = {"attempt": attempt(), "rank": rank, "world": world, "items": each}
         _FILE.parent.mkdir(exist_ok=True)
-        each = [hashlib.sha256(image.numpy().tobytes()).hexdigest() for image in batch["image"]]
         with _FILE.open("a") as file:
             file.write(json.dumps(words) + "\\n")
     return _IMAGE.losses(model, batch, objective)
@@ -82,7 +82,7 @@ USECASE = replace(_IMAGE, losses=losses, draws=0)
 
 def recorded(lab: Lab, name: str, workers: object, **env: str) -> Training:
     """Return a training that writes down its examples."""
-    training = lab.training(name, {**GENTLE, "workers": workers, "epochs": 400.0}, **env)
+    training = lab.training(name, {**GENTLE, "workers": workers, "epochs": 250.0}, **env)
     (training.project.root / "recorded.py").write_text(_RECORDED, encoding="utf-8")
     training.project.set("digits", "usecase", "recorded:USECASE")
     return training
