@@ -57,3 +57,6 @@ def test_failures_are_read_as_they_were_noted(tmp_path):
     for failure in failures:
         note(path, failure)
     assert list(noted(path)) == failures
+    with path.open("a", encoding="utf-8") as file:
+        file.write('{"time": 17')
+    assert list(noted(path)) == failures

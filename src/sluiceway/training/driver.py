@@ -55,7 +55,7 @@ def run(job: Job, on_point: Callable[[Point], None], on_failure: Callable[[Failu
         result=json.loads(places.result.read_text(encoding="utf-8")),
         verdict=Verdict.read(places.verdict),
         curve=list(read(places.metrics)),
-        failures=list(noted(places.failures)),
+        failures=[failure for failure in noted(places.failures) if failure.retried],
     )
 
 

@@ -67,8 +67,9 @@ def note(path: Path, failure: Failure) -> None:
 
 
 def noted(path: Path) -> Iterator[Failure]:
-    """Read what was noted; a missing file is an empty one."""
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+    """Read what was noted, complete lines only; a missing file is an empty one."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    for line in text.rpartition("\n")[0].splitlines():
         document = json.loads(line)
         by_rank = {name: {int(rank): text for rank, text in document[name].items()} for name in ("ends", "stacks")}
         yield Failure(**{**document, **by_rank})
