@@ -167,6 +167,20 @@ def driver_of_two_killed(lab: Lab) -> Outcome:
     return outcome
 
 
+def told_to_leave(lab: Lab) -> Outcome:
+    """SIGTERM to the stage with two workers, then the same command again; seconds count from there."""
+    whole, training = lab.undisturbed(TWO), lab.training("told-to-leave", TWO).start()
+    training.at()
+    assert training.process is not None
+    training.process.terminate()
+    code = training.end()
+    since = time.time()
+    seconds, first = training.start().goes_on(since)
+    assert training.end() == 0, training.said()
+    outcome = _outcome(training, whole, f"ends with {code}; the same command goes on", seconds, first)
+    return Outcome(**{**vars(outcome), "right": outcome.right and code == 75 and outcome.steps_lost == 0})
+
+
 def newest_checkpoint_broken(lab: Lab) -> Outcome:
     """A byte of the newest checkpoint is flipped while nothing runs."""
     whole, training = lab.undisturbed(), lab.training("checkpoint-broken").start()
@@ -232,6 +246,7 @@ ROWS: dict[str, Callable[[Lab], Outcome]] = {
     "node back": node_back,
     "driver killed": driver_killed,
     "driver of two workers killed": driver_of_two_killed,
+    "told to leave": told_to_leave,
     "newest checkpoint broken": newest_checkpoint_broken,
     "NaN loss": nan_loss,
     "tracking server away": tracking_server_away,
