@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo test check ui bench constraints docs clean
+.PHONY: help setup demo test check ui bench chaos constraints docs clean
 
 help:  ## Say what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,6 +34,9 @@ ui: setup  ## The MLflow UI, on this machine only
 
 bench: setup  ## The figures in the docs
 	@python benchmarks/spine.py
+
+chaos: setup  ## Faults put into trainings, and what became of them
+	@python benchmarks/chaos.py
 
 constraints: setup  ## Write the tested set anew from the environment
 	@{ echo "# The tested set, whole: what CI and \`make\` install. Ranges are in pyproject.toml; \`make constraints\` writes this file anew."; \

@@ -356,3 +356,23 @@ def test_a_file_that_is_not_text_is_refused(tmp_path):
 def test_no_python_objects_are_made_from_yaml(tmp_path):
     with pytest.raises(ConfigError, match="not valid YAML"):
         read_yaml(written(tmp_path, "a: !!python/object/apply:os.getcwd []\n"))
+
+
+@pytest.mark.parametrize(
+    ("workers", "worlds"), [(1, (1,)), (2, (2,)), ([1, 4], (1, 2, 4)), ([2, 8], (2, 4, 8)), ([3, 6], (3, 4, 6))]
+)
+def test_a_pair_of_workers_allows_what_divides_the_batch(workers, worlds):
+    train = Train(global_batch=24 if 3 in worlds else 128, workers=workers)
+    assert train.worlds == worlds
+    assert (train.fewest, train.most) == (worlds[0], worlds[-1])
+
+
+@pytest.mark.parametrize("workers", [0, -1, True, 1.5, "2", [1], [2, 2], [4, 1], [0, 2], [1, 2, 4]])
+def test_workers_are_a_number_or_a_pair(workers):
+    (found,) = faults(IMAGES, train={"workers": workers})
+    assert found.startswith(f"train.workers: {workers!r} should be a number of workers")
+
+
+def test_both_ends_of_a_pair_must_divide_the_batch():
+    (found,) = faults(IMAGES, train={"global_batch": 100, "workers": [2, 3]})
+    assert found == "train: global_batch 100 does not divide by workers x accumulate = 6: use 102"

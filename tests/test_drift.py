@@ -41,6 +41,7 @@ DOCS = [
         "docs/huggingface.md",
         "docs/interruptions.md",
         "docs/layers.md",
+        "docs/training.md",
         "data/corrections/README.md",
         "data/sides/README.md",
         "docs/layouts.md",

@@ -15,6 +15,7 @@ LIMITS = CostGateParams(price_per_device_hour=2.0, currency="EUR", max_cost=3.0,
 
 def judged(limits=LIMITS, **spending):
     given = {"devices": 1, "spent_seconds": 0.0, "steps_left": 0, "seconds_per_step": 1.0} | spending
+    given = {"spent_device_seconds": given["spent_seconds"] * given["devices"]} | given
     return judge(Spending(**given), limits, pipeline="p", subject="s")
 
 
@@ -71,3 +72,9 @@ def test_a_figure_that_is_no_number_stays_closed():
 def test_more_work_never_opens_the_gate(spent, steps, pace, devices, more):
     work = {"spent_seconds": spent, "seconds_per_step": pace, "devices": devices}
     assert judged(steps_left=steps, **work).open or not judged(steps_left=steps + more, **work).open
+
+
+def test_each_attempt_is_paid_for_the_devices_that_it_had():
+    verdict = judged(spent_seconds=1800.0, spent_device_seconds=3600.0, steps_left=1800)  # on two, and now on one
+    assert verdict.figures["predicted_cost"] == pytest.approx(3.0)
+    assert verdict.figures["predicted_hours"] == pytest.approx(1.0)

@@ -14,29 +14,32 @@ from sluiceway.training.job import Job, Places, seal, unsealed
 from sluiceway.training.module import Learner
 
 
-def job(global_batch: int, workers: int = 1, accumulate: int = 1) -> Job:
+def job(global_batch: int, worlds: tuple[int, ...] = (1,), accumulate: int = 1) -> Job:
     train = {"global_batch": global_batch, "accumulate": accumulate, "out_of_memory": "smaller"}
-    return Job(
-        **dict.fromkeys((each.name for each in fields(Job)), 0) | {"params": {"train": train}, "workers": workers}
-    )  # type: ignore[arg-type]
+    return Job(**dict.fromkeys((each.name for each in fields(Job)), 0) | {"params": {"train": train}, "worlds": worlds})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
-    ("global_batch", "workers", "sizes"),
+    ("global_batch", "worlds", "sizes"),
     [
-        (16, 1, [8, 4, 2, 1]),
-        (20, 1, [10, 5, 2, 1]),
-        (24, 2, [6, 3, 1]),
-        (7, 1, [1]),
-        (1, 1, []),
-        (30, 1, [15, 6, 3, 1]),
+        (16, (1,), [8, 4, 2, 1]),
+        (20, (1,), [10, 5, 2, 1]),
+        (24, (2,), [6, 3, 1]),
+        (7, (1,), [1]),
+        (1, (1,), []),
+        (30, (1,), [15, 6, 3, 1]),
+        (48, (1, 2, 4), [24, 12, 4]),
+        (24, (2, 3), [6, 3]),
     ],
 )
-def test_micro_batches_become_half_or_less_and_still_divide(global_batch: int, workers: int, sizes: list[int]) -> None:
-    found, at = [], job(global_batch, workers)
+def test_micro_batches_become_half_or_less_and_still_divide(
+    global_batch: int, worlds: tuple[int, ...], sizes: list[int]
+) -> None:
+    found, at = [], job(global_batch, worlds)
     while at := memory.next_smaller(at):
         found.append(memory.micro_batch(at))
-        assert global_batch % (workers * memory.micro_batch(at)) == 0
+        steps = at.params["train"]["accumulate"]
+        assert not any(global_batch % (world * steps) for world in worlds)
     assert found == sizes
 
 

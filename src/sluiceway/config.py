@@ -6,6 +6,7 @@ All faults of a file are found in one reading, each with its key, its value and 
 """
 
 import io
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -231,8 +232,10 @@ class Train(Section):
     """Passes over the training split; a fraction is allowed."""
     global_batch: int = Field(128, ge=1)
     """Examples per optimizer step, all workers together: the workers share it, so more workers change no result."""
-    workers: int = Field(1, ge=1)
-    """Ray Train workers; each takes one device. One worker starts no cluster."""
+    workers: int | list[int] = 1
+    """Ray Train workers; each takes one device. One worker starts no cluster. A pair, as in ``[1, 4]``, is the least
+    and the most: training starts with what the cluster has, goes on with fewer when a node is lost, and with more when
+    one comes, at the next checkpoint."""
     cpus_per_worker: int | None = Field(None, ge=1)
     """CPU threads of a worker; default: the machine's cores shared out evenly."""
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
@@ -286,6 +289,38 @@ class Train(Section):
     """Optimizer steps between two points of the training curves."""
     loader_processes: int = Field(0, ge=0)
     """Processes per worker that fetch batches. Shards are memory-mapped, so 0 is fastest unless fetching decodes."""
+    retries: int = Field(3, ge=0)
+    """Crashes in a row, without a new checkpoint between them, after which training is given up: killed or hung workers
+    and lost nodes. What would fail again, as NaN or a fault of the code, is never tried again. 0: never."""
+    stall_limit: float | None = Field(None, gt=0)
+    """Seconds without a step, a validated batch or a saved checkpoint after which a worker counts as hung; null: 30
+    times the longest wait so far, and 5 minutes at least."""
+
+    @field_validator("workers", mode="before")
+    @classmethod
+    def _is_a_number_or_a_pair(cls, value: Any) -> Any:
+        pair = value if isinstance(value, list) else [value]
+        if not all(type(each) is int and each >= 1 for each in pair):
+            raise ValueError(f"{value!r} should be a number of workers from 1 on, or a pair as in [1, 4]")
+        if isinstance(value, list) and (len(value) != 2 or value[0] >= value[1]):
+            raise ValueError(f"{value!r} should be a number of workers, or the least and the most as in [1, 4]")
+        return value
+
+    @property
+    def fewest(self) -> int:
+        """Workers without which training waits."""
+        return self.workers if isinstance(self.workers, int) else self.workers[0]
+
+    @property
+    def most(self) -> int:
+        """Workers that training ever uses."""
+        return self.workers if isinstance(self.workers, int) else self.workers[1]
+
+    @property
+    def worlds(self) -> tuple[int, ...]:
+        """Numbers of workers that can share the global batch, rising."""
+        numbers = range(self.fewest, self.most + 1)
+        return tuple(each for each in numbers if not self.global_batch % (each * self.accumulate))
 
     @model_validator(mode="after")
     def _half_is_whole(self) -> "Train":
@@ -295,7 +330,7 @@ class Train(Section):
 
     @model_validator(mode="after")
     def _batch_divides(self) -> "Train":
-        share = self.workers * self.accumulate
+        share = math.lcm(self.fewest, self.most) * self.accumulate
         if self.global_batch % share:
             raise ValueError(
                 f"global_batch {self.global_batch} does not divide by workers x accumulate = {share}: "

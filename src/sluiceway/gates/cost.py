@@ -16,8 +16,11 @@ class Spending:
     """Time spent on a training."""
 
     devices: int
+    """That train now."""
     spent_seconds: float
     """So far, earlier attempts included."""
+    spent_device_seconds: float
+    """Likewise, each attempt by the devices that it had."""
     steps_left: int
     seconds_per_step: float
     """As measured by the probe, validations left out."""
@@ -26,6 +29,11 @@ class Spending:
     def predicted_seconds(self) -> float:
         """Of the whole training."""
         return self.spent_seconds + self.steps_left * self.seconds_per_step
+
+    @property
+    def predicted_device_seconds(self) -> float:
+        """Of the whole training, on all devices together."""
+        return self.spent_device_seconds + self.steps_left * self.seconds_per_step * self.devices
 
 
 def cost(device_seconds: float, limits: CostGateParams) -> float:
@@ -36,7 +44,7 @@ def cost(device_seconds: float, limits: CostGateParams) -> float:
 def judge(spending: Spending, limits: CostGateParams, *, pipeline: str, subject: str) -> Verdict:
     """Hold the predicted time and money of a training against their limits."""
     hours = spending.predicted_seconds / _HOUR
-    money = cost(spending.predicted_seconds * spending.devices, limits)
+    money = cost(spending.predicted_device_seconds, limits)
     currency = limits.currency
     devices = "1 device" if spending.devices == 1 else f"{spending.devices} devices"
     checks = (

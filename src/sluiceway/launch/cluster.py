@@ -18,6 +18,15 @@ _SETTINGS = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_DEDUP_LOGS": "0",
     "TORCH_CPP_LOG_LEVEL": "ERROR",
+    # How soon a loss is noticed, in seconds and milliseconds; docs/training.md says what each is worth. Those of Train
+    # go to its controller wherever it runs, those of health checks are read by the head node when it starts.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.25",
+    "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": "60",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "5",
+    "RAY_health_check_initial_delay_ms": "2000",
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "4000",
+    "RAY_health_check_failure_threshold": "3",
 }
 
 
@@ -27,19 +36,22 @@ def settle() -> None:
 
 
 @contextmanager
-def connected(**options: Any) -> Iterator[None]:
+def connected(**options: Any) -> Iterator[bool]:
     """Connect to the cluster, quietly, and let go of it at the end, unless it was connected before.
 
     Ray takes SIGTERM for itself, and would keep it after it is shut down; here it stays with whoever had it.
 
     Args:
         **options: More of ``ray.init``.
+
+    Yields:
+        Whether the cluster is this machine alone, started for the occasion.
     """
     settle()
     import ray
 
     if ray.is_initialized():
-        yield
+        yield False
         return
     # Without an explicit address Ray would join whatever cluster it finds on this machine.
     address = os.environ.get("RAY_ADDRESS", "local")
@@ -52,7 +64,7 @@ def connected(**options: Any) -> Iterator[None]:
             **options,
         )
     try:
-        yield
+        yield address == "local"
     finally:
         ray.shutdown()
 

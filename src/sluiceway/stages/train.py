@@ -16,6 +16,7 @@ from sluiceway.gates.verdict import Verdict
 from sluiceway.stages.console import Meter, progress, warn
 from sluiceway.stages.frame import Clock, done, stage
 from sluiceway.training import driver, memory
+from sluiceway.training.failures import Failure
 from sluiceway.training.job import Job, Places, seal, set_aside, unsealed, write_json
 from sluiceway.training.notice import heard
 from sluiceway.training.prepare import prepare
@@ -47,7 +48,7 @@ def train(pipeline: Pipeline) -> None:
             shipper = Shipper(run, places.metrics, parse=_metric_points)
             with progress("train", "steps", job.plan.steps) as meter, shipper, heard(places.notice):
                 try:
-                    trained = memory.run(job, lambda point: _show(meter, point, notes), warn)
+                    trained = memory.run(job, lambda point: _show(meter, point, notes), warn, _tell)
                 except GateClosed:
                     verdict = Verdict.read(places.verdict)
                     write_verdict(verdict, pipeline.reports / "verdicts", run.id)
@@ -63,6 +64,8 @@ def train(pipeline: Pipeline) -> None:
                 _write_curves(pipeline.reports / "curves", trained.curve)
             with clock("tracking"):
                 run.log_verdict(trained.verdict)
+                if trained.failures:
+                    run.log_artifact(places.failures, "training")
                 run.log_figures({f"training/{name}": value for name, value in report.items() if name != "currency"})
             _keep_checkpoints(pipeline, job)
             shutil.rmtree(places.folder)
@@ -156,6 +159,11 @@ def _show(meter: Meter, point: Point, notes: _Notes) -> None:
         meter.update(point.step, f"{name.removeprefix('train/')} {point.metrics[name]:.4f}")
 
 
+def _tell(failure: Failure) -> None:
+    if failure.retried:
+        warn(f"{failure.message}; training goes on from step {failure.step:,}")
+
+
 def _count(clock: Clock, result: dict[str, Any]) -> None:
     seconds = result["seconds_of"]
     clock.add("learning", seconds["training"] + seconds["validation"])
@@ -166,7 +174,7 @@ def _count(clock: Clock, result: dict[str, Any]) -> None:
 def _report(pipeline: Pipeline, trained: driver.Trained) -> dict[str, Any]:
     """Write ``training.json``, which ``dvc metrics`` shows."""
     limits, result = pipeline.params.gates.cost, trained.result
-    device_seconds = result["seconds"] * pipeline.params.train.workers
+    device_seconds = result["device_seconds"]
     report = {
         "steps": result["steps"],
         "best_step": result["best_step"],
@@ -177,6 +185,7 @@ def _report(pipeline: Pipeline, trained: driver.Trained) -> dict[str, Any]:
         "attempts": result["attempts"],
         "checkpoints": result["checkpoints"],
         "checkpoint_stall_seconds": result["seconds_of"]["checkpoints"],
+        "failures": len(trained.failures),
         "device_hours": device_seconds / 3600,
         "cost": cost(device_seconds, limits),
         "currency": limits.currency,

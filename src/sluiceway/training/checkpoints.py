@@ -123,6 +123,11 @@ def read(folder: Path, step: int) -> Checkpoint:
     return _read(folder / f"step-{step:08d}")
 
 
+def newest_step(folder: Path) -> int:
+    """Return the step of the newest checkpoint, unread; 0 when there is none."""
+    return max(map(_step_of, _steps(folder)), default=0)
+
+
 def states(folder: Path) -> Iterator[Mapping[str, Any]]:
     """Read the states of all checkpoints, newest first, as far as they can be read."""
     for place in _steps(folder):

@@ -10,6 +10,11 @@ def together() -> bool:
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
+def count() -> int:
+    """How many workers there are."""
+    return dist.get_world_size() if together() else 1
+
+
 def is_first() -> bool:
     """Whether this is rank 0, which alone writes."""
     return not together() or dist.get_rank() == 0
@@ -26,7 +31,7 @@ def summed(values: Tensor) -> Tensor:
 
 def averaged(values: Tensor) -> Tensor:
     """Return the mean over all workers."""
-    return summed(values) / (dist.get_world_size() if together() else 1)
+    return summed(values) / count()
 
 
 def from_first(value: float) -> float:

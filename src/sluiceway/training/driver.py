@@ -8,16 +8,19 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from sluiceway.errors import SluicewayError, TrainingError
+from sluiceway.errors import TrainingError
 from sluiceway.gates.verdict import Verdict
 from sluiceway.launch.cluster import connected, settle
+from sluiceway.training.failures import Failure, noted
 from sluiceway.training.job import Job, Places
 from sluiceway.training.spool import Point, read
+
+Line = TypeVar("Line")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +31,12 @@ class Trained:
     result: dict[str, Any]
     verdict: Verdict
     curve: list[Point]
+    failures: list[Failure]
+    """That were mended on the way, those of earlier attempts included."""
 
 
-def run(job: Job, on_point: Callable[[Point], None]) -> Trained:
-    """Train, and call ``on_point`` with each point of the curve as it comes.
+def run(job: Job, on_point: Callable[[Point], None], on_failure: Callable[[Failure], None] = lambda _: None) -> Trained:
+    """Train, and call ``on_point`` with each point of the curve, and ``on_failure`` with each failure, as they come.
 
     Raises:
         GateClosed: the cost gate refused.
@@ -40,8 +45,8 @@ def run(job: Job, on_point: Callable[[Point], None]) -> Trained:
     """
     places = Places(Path(job.folder))
     places.folder.mkdir(parents=True, exist_ok=True)
-    with _Watch(places.metrics, on_point):
-        if job.workers == 1 and "RAY_ADDRESS" not in os.environ:
+    with _Watch(places.metrics, read, on_point), _Watch(places.failures, noted, on_failure):
+        if job.alone and "RAY_ADDRESS" not in os.environ:
             _run_here(job)
         else:
             _run_on_cluster(job)
@@ -50,6 +55,7 @@ def run(job: Job, on_point: Callable[[Point], None]) -> Trained:
         result=json.loads(places.result.read_text(encoding="utf-8")),
         verdict=Verdict.read(places.verdict),
         curve=list(read(places.metrics)),
+        failures=[failure for failure in noted(places.failures) if failure.retried],
     )
 
 
@@ -78,55 +84,43 @@ def _run_here(job: Job) -> None:
 
 
 def _run_on_cluster(job: Job) -> None:
+    places = Places(Path(job.folder))
+    earlier = len(list(noted(places.failures)))
     settle()
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
+    with connected() as private:
+        from sluiceway.training.supervision import Trainer, last_words
 
-    from sluiceway.training.worker import train_worker
-
-    with connected():
         try:
-            TorchTrainer(
-                train_worker,
-                train_loop_config=job.packed(),
-                torch_config=TorchConfig(backend=job.hardware.backend),
-                scaling_config=ScalingConfig(
-                    num_workers=job.workers,
-                    use_gpu=job.hardware.accelerator == "gpu",
-                    resources_per_worker={"CPU": job.threads, "GPU": int(job.hardware.accelerator == "gpu")},
-                ),
-                run_config=RunConfig(
-                    name=job.subject, storage_path=job.folder, failure_config=FailureConfig(max_failures=0)
-                ),
-            ).fit()
+            Trainer(job, fixed=private).fit()
         except Exception as error:
-            raise _last_words(error) from error
+            failures = list(noted(places.failures))[earlier:]
+            raise _given_up(job, failures) or last_words(error) from error
 
 
-def _last_words(error: Exception) -> Exception:
-    """Find what a worker wanted to say below Ray's wrapping."""
-    failures = getattr(error, "worker_failures", None) or {}
-    for failure in failures.values():
-        cause = getattr(failure, "cause", None) or failure
-        if isinstance(cause, SluicewayError):
-            return cause
-    for rank, failure in failures.items():
-        return TrainingError(
-            f"worker {rank} failed: {type(failure).__name__}: {str(failure).strip().splitlines()[-1]}",
-            hint="--debug shows the whole trace; `dvc repro` goes on from the last checkpoint",
-        )
-    return error
+def _given_up(job: Job, failures: list[Failure]) -> TrainingError | None:
+    """Return the error of a training that failed too often, if it did."""
+    if not failures or failures[-1].retried or "fault" in failures[-1].ends.values():
+        return None
+    last = failures[-1]
+    times = f" for the {job.retries + 1}. time without a new checkpoint" if job.retries else ""
+    stacks = "".join(f"\nworker {rank} stood here:\n{text}" for rank, text in last.stacks.items())
+    return TrainingError(
+        f"{last.message}{times}; the newest checkpoint is that of step {last.step}{stacks}",
+        hint="the system's log says what ended it; where memory ran out, a larger train.accumulate makes micro-batches "
+        "smaller. `dvc repro` goes on from that checkpoint",
+    )
 
 
-class _Watch:
-    """Reads the spool in the background and passes its points on."""
+class _Watch(Generic[Line]):
+    """Reads a growing file in the background and passes on what is added."""
 
     PERIOD = 0.5
     """Seconds between two looks: fast enough for eyes, slow enough to cost nothing."""
 
-    def __init__(self, path: Path, on_point: Callable[[Point], None]) -> None:
+    def __init__(self, path: Path, lines: Callable[[Path], Iterable[Line]], on_line: Callable[[Line], None]) -> None:
         self._path = path
-        self._on_point = on_point
+        self._lines = lines
+        self._on_line = on_line
         self._seen = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="watch", daemon=True)
@@ -144,7 +138,7 @@ class _Watch:
             self._look()
 
     def _look(self) -> None:
-        points = list(read(self._path))
-        for point in points[self._seen :]:
-            self._on_point(point)
-        self._seen = len(points)
+        lines = list(self._lines(self._path))
+        for line in lines[self._seen :]:
+            self._on_line(line)
+        self._seen = len(lines)

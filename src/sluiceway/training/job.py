@@ -29,7 +29,12 @@ class Job:
     """Where workers leave checkpoints, curves and the result; shared by all nodes, and outliving the attempt."""
     subject: str
     """Digest of everything that decides the result."""
-    workers: int
+    worlds: tuple[int, ...]
+    """Numbers of workers that may train, rising: one, unless training is elastic."""
+    retries: int
+    """Crashes without progress that are put up with."""
+    stall_limit: float | None
+    """Seconds without a sign of life after which a worker counts as hung; None: by what was measured."""
     threads: int
     """CPU threads of a worker."""
     plan: Plan
@@ -46,7 +51,13 @@ class Job:
             "boundaries": tuple(values["plan"]["boundaries"]),
             "phases": tuple(Stretch(**phase) for phase in values["plan"]["phases"]),
         }
-        return cls(**{**values, "plan": Plan(**plan), "hardware": Hardware(**values["hardware"])})
+        inner = {"plan": Plan(**plan), "hardware": Hardware(**values["hardware"]), "worlds": tuple(values["worlds"])}
+        return cls(**(values | inner))
+
+    @property
+    def alone(self) -> bool:
+        """Whether one worker is all there will be."""
+        return self.worlds == (1,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +115,19 @@ class Places:
     def weights(self) -> Path:
         """The weights that become the model."""
         return self.folder / "weights.safetensors"
+
+    @property
+    def failures(self) -> Path:
+        """What went wrong on the way and was mended, one JSON document a line."""
+        return self.folder / "failures.jsonl"
+
+    def worker(self, rank: int) -> Path:
+        """Which process a worker is."""
+        return self.folder / "workers" / f"rank-{rank:04d}.json"
+
+    def stack(self, rank: int) -> Path:
+        """Where a worker stood when it showed no sign of life; empty as long as it shows them."""
+        return self.folder / "workers" / f"rank-{rank:04d}.stack"
 
     def best(self, step: int) -> Path:
         """Weights after the validation at ``step``, which was the best so far."""

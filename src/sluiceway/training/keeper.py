@@ -13,7 +13,7 @@ from sluiceway.gates import cost as cost_gate
 from sluiceway.gates.verdict import Verdict
 from sluiceway.models.settling import Settles
 from sluiceway.training.checkpoints import Checkpoint, write_tensors
-from sluiceway.training.collectives import Vote, from_first, is_first
+from sluiceway.training.collectives import Vote, count, from_first, is_first
 from sluiceway.training.job import Job, Places, seal, set_aside, unsealed
 from sluiceway.training.module import Learner
 from sluiceway.training.notice import Ear, Wish
@@ -48,7 +48,8 @@ class Keeper(pl.Callback):
             most=params.train.keep_most,
             best_digest=checkpoint.state[BEST_DIGEST] if checkpoint else "",
         )
-        self._earlier = _seconds_of_earlier(self._places) if is_first() else 0.0
+        earlier = _spent_earlier(self._places) if is_first() else (0.0, 0.0)
+        self._earlier, self._earlier_of_devices = map(from_first, earlier)
         self._attempt = self._places.next_attempt()
         self._probe: tuple[int, float] | None = None
         self._judged = False
@@ -132,6 +133,7 @@ class Keeper(pl.Callback):
             "best_step": best.step,
             "best_validation_loss": best.loss,
             "seconds": spent,
+            "device_seconds": self._of_devices(spent),
             "attempts": len(self._places.attempts()),
             "seconds_of": self.seconds,
             "checkpoints": self._saver.saves,
@@ -171,7 +173,7 @@ class Keeper(pl.Callback):
         spent = self._spent()
         if is_first():
             with suppress(OSError):  # of a full disk: the next interval says it again
-                seal(self._attempt, {"seconds": spent - self._earlier})
+                seal(self._attempt, {"seconds": spent - self._earlier, "workers": count()})
         self._ask_gate(learner, step, spent)
 
     def _ask_gate(self, learner: Learner, step: int, spent: float) -> None:
@@ -196,8 +198,9 @@ class Keeper(pl.Callback):
         """Hold what was spent, and what is to come, against the limits; the first, a closed and the last one stay."""
         last = not seconds_per_step
         spending = cost_gate.Spending(
-            devices=self._params.train.workers,
+            devices=count(),
             spent_seconds=spent,
+            spent_device_seconds=self._of_devices(spent),
             steps_left=0 if last else self._job.plan.steps - step,
             seconds_per_step=seconds_per_step,
         )
@@ -255,6 +258,10 @@ class Keeper(pl.Callback):
         """Seconds of all attempts, by rank 0's clock, so that all workers decide alike."""
         return from_first(self._earlier + time.monotonic() - self._started)
 
+    def _of_devices(self, spent: float) -> float:
+        """Device-seconds of all attempts, each with the workers that it had."""
+        return self._earlier_of_devices + (spent - self._earlier) * count()
+
 
 COST_HINT = (
     "raise gates.cost.max_hours or gates.cost.max_cost, or make the training smaller (train.epochs, model); "
@@ -271,13 +278,17 @@ def _learner(module: pl.LightningModule) -> Learner:
     return module
 
 
-def _seconds_of_earlier(places: Places) -> float:
-    """Add up what earlier attempts took; a file that is broken is set aside, and a person is told."""
-    total = 0.0
+def _spent_earlier(places: Places) -> tuple[float, float]:
+    """Add up what earlier attempts took, in seconds and in device-seconds.
+
+    A file that is broken is set aside, and a person is told.
+    """
+    seconds = device_seconds = 0.0
     for path in places.attempts():
         found = unsealed(path)
         if found is None:
             places.note(f"{set_aside(path)}: the seconds of that attempt are not counted")
         else:
-            total += float(found["seconds"])
-    return total
+            seconds += float(found["seconds"])
+            device_seconds += float(found["seconds"]) * int(found["workers"])
+    return seconds, device_seconds

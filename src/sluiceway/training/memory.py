@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sluiceway.config import PipelineParams
 from sluiceway.errors import OutOfMemory, TrainingError
 from sluiceway.training import driver
+from sluiceway.training.failures import Failure
 from sluiceway.training.job import Job, Places, seal, unsealed
 from sluiceway.training.spool import Point
 
@@ -17,7 +18,12 @@ if TYPE_CHECKING:
     from sluiceway.training.module import Learner
 
 
-def run(job: Job, on_point: Callable[[Point], None], tell: Callable[[str], None]) -> driver.Trained:
+def run(
+    job: Job,
+    on_point: Callable[[Point], None],
+    tell: Callable[[str], None],
+    on_failure: Callable[[Failure], None] = lambda _: None,
+) -> driver.Trained:
     """Train; where memory does not suffice, go on from the last checkpoint with smaller micro-batches.
 
     What fitted is remembered for the attempts that follow.
@@ -26,6 +32,7 @@ def run(job: Job, on_point: Callable[[Point], None], tell: Callable[[str], None]
         job: what is trained.
         on_point: called with each point of the curve as it comes.
         tell: called with a sentence for a person when micro-batches become smaller.
+        on_failure: called with each loss of workers.
 
     Raises:
         OutOfMemory: no smaller micro-batch is left, or none is wanted (``train.out_of_memory``).
@@ -35,7 +42,7 @@ def run(job: Job, on_point: Callable[[Point], None], tell: Callable[[str], None]
         job = _with(job, int(remembered["accumulate"]))
     while True:
         try:
-            return driver.run(job, on_point)
+            return driver.run(job, on_point, on_failure)
         except OutOfMemory as error:
             smaller = next_smaller(job) if job.params["train"]["out_of_memory"] == "smaller" else None
             if smaller is None:
@@ -49,8 +56,8 @@ def run(job: Job, on_point: Callable[[Point], None], tell: Callable[[str], None]
 
 
 def micro_batch(job: Job) -> int:
-    """Return the items that a worker computes at a time."""
-    return int(job.params["train"]["global_batch"]) // (job.workers * _accumulate(job))
+    """Return the items that a worker computes at a time, when there are as few as may be."""
+    return int(job.params["train"]["global_batch"]) // (job.worlds[0] * _accumulate(job))
 
 
 def next_smaller(job: Job) -> Job | None:
@@ -59,9 +66,9 @@ def next_smaller(job: Job) -> Job | None:
     The steps stay, and the items of each: so do the losses, but for the order of additions and for random draws of the
     network itself (dropout), which are made for each micro-batch.
     """
-    items = job.params["train"]["global_batch"] // job.workers
-    now = _accumulate(job)
-    more = next((number for number in range(2 * now, items + 1) if items % number == 0), None)
+    batch, now = int(job.params["train"]["global_batch"]), _accumulate(job)
+    numbers = range(2 * now, batch // job.worlds[-1] + 1)
+    more = next((each for each in numbers if not any(batch % (each * world) for world in job.worlds)), None)
     return _with(job, more) if more else None
 
 

@@ -5,7 +5,7 @@ Steps count from 0; "after step s" means that s optimizer steps are done.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sluiceway.config import Phase, Train
 
@@ -122,6 +122,10 @@ class Hardware:
     strategy: str
     """``single``, ``ddp`` or ``fsdp``."""
 
+    def of(self, world: int) -> "Hardware":
+        """Return the same for so many workers: one that is left alone has nobody to average with."""
+        return replace(self, strategy="single") if world == 1 and self.strategy == "ddp" else self
+
 
 _PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}
 
@@ -131,7 +135,7 @@ def choose_hardware(train: Train, *, gpus: int, gpu_has_bfloat16: bool) -> Hardw
 
     bfloat16 on a CPU is slower than float32 on most of them, so ``auto`` never takes it there.
     """
-    use_gpu = train.accelerator == "gpu" or (train.accelerator == "auto" and gpus >= train.workers)
+    use_gpu = train.accelerator == "gpu" or (train.accelerator == "auto" and gpus >= train.fewest)
     precision = train.precision
     if precision == "auto":
         precision = "bfloat16" if use_gpu and gpu_has_bfloat16 else "float32"
@@ -140,5 +144,5 @@ def choose_hardware(train: Train, *, gpus: int, gpu_has_bfloat16: bool) -> Hardw
         accelerator="gpu" if use_gpu else "cpu",
         backend="nccl" if use_gpu else "gloo",
         precision=_PRECISIONS[precision],
-        strategy="single" if train.workers == 1 and strategy == "ddp" else strategy,
+        strategy="single" if train.most == 1 and strategy == "ddp" else strategy,
     )

@@ -24,6 +24,8 @@ _FREE = frozenset(
         "accumulate",
         "activation_checkpointing",
         "out_of_memory",
+        "retries",
+        "stall_limit",
     }
 )
 """Options that may change between a training and its continuation: they change no result."""
@@ -60,7 +62,9 @@ def prepare(pipeline: Pipeline) -> Job:
         shards=str(pipeline.shards),
         folder=str(pipeline.state / "training" / subject),
         subject=subject,
-        workers=params.train.workers,
+        worlds=params.train.worlds,
+        retries=params.train.retries,
+        stall_limit=params.train.stall_limit,
         threads=_threads(params.train),
         plan=plan(params.train, sizes["train"], params.model.pretraining),
         hardware=choose_hardware(params.train, gpus=gpus, gpu_has_bfloat16=bfloat16),
@@ -81,4 +85,4 @@ def _subject(pipeline: Pipeline) -> str:
 def _threads(train: Train) -> int:
     if train.cpus_per_worker:
         return train.cpus_per_worker
-    return max(1, (os.cpu_count() or 1) // train.workers)
+    return max(1, (os.cpu_count() or 1) // train.most)

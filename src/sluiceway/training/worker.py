@@ -15,6 +15,7 @@ from sluiceway.training.job import Job, Places
 
 if TYPE_CHECKING:
     from sluiceway.training.checkpoints import Checkpoint
+    from sluiceway.training.pulse import Pulse
     from sluiceway.training.spool import Spool
 
 
@@ -26,6 +27,15 @@ def train_worker(packed: dict[str, Any]) -> None:
     """
     started = time.monotonic()
     job = Job.unpacked(packed)
+    from ray import train as ray_train
+
+    from sluiceway.training.pulse import Pulse
+
+    with Pulse(Places(Path(job.folder)), ray_train.get_context().get_world_rank(), job.stall_limit) as pulse:
+        _train(job, pulse, started)
+
+
+def _train(job: Job, pulse: "Pulse", started: float) -> None:
     import pytorch_lightning as pl
     import torch
     from ray import train as ray_train
@@ -58,7 +68,8 @@ def train_worker(packed: dict[str, Any]) -> None:
     network = usecase.build(params.model, read_encoding(shards))
     spool = _spool(places, start) if share.rank == 0 else None
     recorder = Recorder(spool, Best(**checkpoint.state["best"]) if checkpoint else Best())
-    sharded = job.hardware.strategy == "fsdp"
+    hardware = job.hardware.of(share.world)
+    sharded = hardware.strategy == "fsdp"
     if not sharded:  # convolutions are faster so; FSDP2 needs plain parameters
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if train.activation_checkpointing:
@@ -76,17 +87,17 @@ def train_worker(packed: dict[str, Any]) -> None:
     )
     validation = EvaluationStream(ShardedSplit(shards, "validation"), params.evaluate.batch, share)
     trainer = pl.Trainer(
-        accelerator=job.hardware.accelerator,
+        accelerator=hardware.accelerator,
         devices=1 if share.world == 1 else "auto",
-        strategy=strategy(job.hardware, in_phases=bool(job.plan.phases)),
-        plugins=plugins(share.world, job.hardware),
-        precision=precision(job.hardware),
+        strategy=strategy(hardware, in_phases=bool(job.plan.phases)),
+        plugins=plugins(share.world, hardware),
+        precision=precision(hardware),
         max_epochs=max(1, job.plan.segments_after(start)),
         accumulate_grad_batches=train.accumulate,
         gradient_clip_val=train.clip_norm,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
-        callbacks=[keeper],
+        callbacks=[keeper, pulse],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -99,6 +110,7 @@ def train_worker(packed: dict[str, Any]) -> None:
     try:
         with shortage_named(learner, params, share.world):
             _fit(trainer, learner, loader(training, train.loader_processes), loader(validation))
+        pulse.beat()
         keeper.finish(learner)
     finally:
         keeper.close()
