@@ -29,3 +29,22 @@ def render(
     from sluiceway.stages.job_render import render as run
 
     run(Path.cwd(), job, to.value, into)
+
+
+@app.command(epilog="Examples:  sluiceway job run nightly  |  sluiceway job run nightly --if-due")
+def run(
+    job: JobName,
+    if_due: Annotated[bool, typer.Option("--if-due", help="Only if its schedule fired since the last run.")] = False,
+    closed_is_ok: Annotated[
+        bool, typer.Option("--closed-is-ok", help="End with 0 and not with 3 when a gate is closed.")
+    ] = False,
+) -> None:
+    """Run a job here and now: fetch, train what is new, push the result, say what it came to.
+
+    Exit code 0: done, or nothing to do. 1: crashed. 3: a gate is closed. 75: preempted, its work saved; run it again.
+    """
+    from sluiceway.launch.outcome import EXIT
+    from sluiceway.stages.job_run import run as once
+
+    code = once(Path.cwd(), job, if_due=if_due)
+    raise typer.Exit(0 if closed_is_ok and code == EXIT["closed"] else code)
