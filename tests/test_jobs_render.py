@@ -15,12 +15,12 @@ import jsonschema
 import pytest
 from ruamel.yaml import YAML
 
-from teams import FULL, PLAIN
 from projects import ROOT
 from sluiceway.errors import ConfigError
 from sluiceway.launch.jobs import Job
 from sluiceway.launch.render import RENDERERS
 from sluiceway.launch.render.place import Place
+from teams import FULL, PLAIN
 
 GOLDEN = Path(__file__).parent / "golden" / "jobs"
 CRDS = ROOT.parent / "shared" / "kuberay-crds"

@@ -48,3 +48,69 @@ def run(
 
     code = once(Path.cwd(), job, if_due=if_due)
     raise typer.Exit(0 if closed_is_ok and code == EXIT["closed"] else code)
+
+
+@app.command(epilog="Example:  sluiceway job submit nightly --detach")
+def submit(
+    job: JobName,
+    detach: Annotated[bool, typer.Option("--detach", help="Do not follow it.")] = False,
+) -> None:
+    """Begin a run now, apart from this terminal, and follow it."""
+    from sluiceway.stages.job_control import submit as begin
+
+    raise typer.Exit(begin(Path.cwd(), job, follow=not detach))
+
+
+@app.command(epilog="Example:  sluiceway job attach nightly")
+def attach(job: JobName) -> None:
+    """Follow the newest run until it ends, and end as it does; Ctrl-C leaves it alone."""
+    from sluiceway.stages.job_control import attach as follow
+
+    raise typer.Exit(follow(Path.cwd(), job))
+
+
+@app.command(name="list", epilog="Example:  sluiceway job list")
+def list_() -> None:
+    """List the jobs, when they are due, and what they came to last."""
+    from sluiceway.stages.job_control import listed
+
+    listed(Path.cwd())
+
+
+@app.command(epilog="Example:  sluiceway job cancel nightly")
+def cancel(job: JobName) -> None:
+    """End the newest run with its work saved; the next one goes on from there."""
+    from sluiceway.stages.job_control import cancel as end
+
+    raise typer.Exit(end(Path.cwd(), job))
+
+
+class Schedule(StrEnum):
+    """Schedulers of one machine."""
+
+    cron = "cron"
+    systemd = "systemd"
+
+
+@app.command(
+    epilog="Examples:  sluiceway job install nightly --to cron --show  |  sluiceway job install nightly --to cron"
+)
+def install(
+    job: JobName,
+    to: Annotated[Schedule, typer.Option(help="Whose schedule: the user's crontab, or the user's systemd.")],
+    show: Annotated[bool, typer.Option("--show", help="Only show what would change.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Let a job start by itself on this machine; what changes is shown first."""
+    from sluiceway.stages.job_install import install as run
+
+    agree = (lambda: True) if yes else (lambda: typer.confirm("Write this?"))
+    run(Path.cwd(), job, to.value, agree=None if show else agree)
+
+
+@app.command(epilog="Example:  sluiceway job uninstall nightly --to cron")
+def uninstall(job: JobName, to: Annotated[Schedule, typer.Option(help="Whose schedule.")]) -> None:
+    """Take a job's schedule away."""
+    from sluiceway.stages.job_install import uninstall as run
+
+    run(Path.cwd(), job, to.value)
