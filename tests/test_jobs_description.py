@@ -62,7 +62,7 @@ jobs:
     ):
         assert fault in said
     assert "13 faults" in said
-    assert "docs/jobs.md" in caught.value.hint
+    assert "docs/job-options.md" in caught.value.hint
 
 
 @pytest.mark.parametrize(

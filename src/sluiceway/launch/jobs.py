@@ -262,7 +262,7 @@ def read_jobs(root: Path) -> dict[str, Job]:
     path = root / JOBS
     if not path.exists():
         raise ConfigError(f"{JOBS} does not exist", hint="docs/jobs.md has one to begin with")
-    hint = "docs/jobs.md lists every option with its meaning"
+    hint = "docs/job-options.md lists every option with its meaning"
     jobs = parse(Jobs, read_yaml(path), JOBS, hint=hint).jobs
     faults = [fault for name, job in jobs.items() for fault in _strangers(root, name, job, pipelines)]
     if faults:
