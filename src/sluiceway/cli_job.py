@@ -78,11 +78,14 @@ def list_() -> None:
 
 
 @app.command(epilog="Example:  sluiceway job cancel nightly")
-def cancel(job: JobName) -> None:
+def cancel(
+    job: JobName,
+    here: Annotated[bool, typer.Option("--here", help="The run is on this machine, wherever the job belongs.")] = False,
+) -> None:
     """End the newest run with its work saved; the next one goes on from there."""
     from sluiceway.stages.job_control import cancel as end
 
-    raise typer.Exit(end(Path.cwd(), job))
+    raise typer.Exit(end(Path.cwd(), job, here=here))
 
 
 class Schedule(StrEnum):

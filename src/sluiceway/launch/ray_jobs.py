@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
 
 _POLL = 1.0
+_MARK = "sluiceway_job"
+"""Under this name, Ray keeps whose run it is."""
 _OVER = {"SUCCEEDED", "FAILED", "STOPPED"}
 
 
@@ -49,17 +51,14 @@ class RayJobs:
         Raises:
             LaunchError: the cluster cannot be reached, or refuses the token.
         """
-        moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-        folder = self.job.ray.project or str(self.root.absolute())
-        command = shlex.join(["env", f"--chdir={folder}", "sluiceway", "job", "run", self.name])
-        # Ray kills a driver 3 s after it told it to end.
+        # Should somebody stop it by Ray's own means: those kill a driver after 3 s.
         wait = {"RAY_JOB_STOP_WAIT_TIME_S": str(self.job.grace)}
         with self._client() as client:
             made: str = client.submit_job(
-                entrypoint=command,
-                submission_id=f"{self._prefix}{moment}",
+                entrypoint=self._command("run"),
+                submission_id=f"sluiceway-{self.name}-{_moment()}",
                 runtime_env={"env_vars": wait},
-                metadata={"job": self.name, "pipeline": self.job.pipeline},
+                metadata={_MARK: self.name, "pipeline": self.job.pipeline},
             )
         return made
 
@@ -70,7 +69,7 @@ class RayJobs:
             LaunchError: the cluster cannot be reached, or refuses the token.
         """
         with self._client() as client:
-            found = [each for each in client.list_jobs() if (each.submission_id or "").startswith(self._prefix)]
+            found = [each for each in client.list_jobs() if (each.metadata or {}).get(_MARK) == self.name]
         return [
             RayRun(
                 id=each.submission_id or "",
@@ -102,16 +101,24 @@ class RayJobs:
     def cancel(self, run: str) -> str:
         """Tell a run to end with its work saved, wait for that, and return its status.
 
+        Ray would tell every process of the run at once; the job tells its stage alone, so it is told on the head.
+
         Raises:
             LaunchError: the cluster cannot be reached, or refuses the token.
         """
         with self._client() as client:
-            client.stop_job(run)
+            if str(client.get_job_status(run).value) in _OVER:
+                return str(client.get_job_status(run).value)
+            helper = client.submit_job(
+                entrypoint=self._command("cancel", "--here"), submission_id=f"sluiceway-cancel-{self.name}-{_moment()}"
+            )
+            if self.follow(helper, lambda text: None) != "SUCCEEDED":
+                client.stop_job(run)
         return self.follow(run, lambda text: None)
 
-    @property
-    def _prefix(self) -> str:
-        return f"sluiceway-{self.name}-"
+    def _command(self, verb: str, *options: str) -> str:
+        folder = self.job.ray.project or str(self.root.absolute())
+        return shlex.join(["env", f"--chdir={folder}", "sluiceway", "job", verb, self.name, *options])
 
     @contextmanager
     def _client(self) -> "Iterator[JobSubmissionClient]":
@@ -129,6 +136,10 @@ class RayJobs:
             said = " ".join(str(error).split())
             hint = "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH must be set as on the cluster" if "40" in said else ""
             raise LaunchError(f"the Ray cluster at {address} refused: {said[:300]}", hint=hint) from error
+
+
+def _moment() -> str:
+    return datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
 
 
 def _time(milliseconds: int | None) -> str:

@@ -71,8 +71,13 @@ def attach(root: Path, name: str) -> int:
     return 1 if ended.exit_code is None else ended.exit_code
 
 
-def cancel(root: Path, name: str) -> int:
+def cancel(root: Path, name: str, *, here: bool = False) -> int:
     """Tell the newest run to end with its work saved, and wait for that.
+
+    Args:
+        root: the project.
+        name: the job.
+        here: whether the run is on this machine, wherever the job belongs.
 
     Raises:
         UnknownName: there is no such job.
@@ -80,7 +85,7 @@ def cancel(root: Path, name: str) -> int:
         LaunchError: it does not end.
     """
     job = read_job(root, name)
-    if job.where == "ray":
+    if job.where == "ray" and not here:
         jobs = RayJobs(name, job, root)
         run = _newest(name, [each.id for each in jobs.runs()])
         console.print(f"[bold]cancel[/] {name}: {run} is {jobs.cancel(run).lower()}")
