@@ -39,6 +39,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     token.chmod(0o600)
     gcs, dashboard = free_ports(2)
     known = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token), "RAY_USAGE_STATS_ENABLED": "0"}
+    known["RAY_raylet_start_wait_time_s"] = "170"  # a busy machine
     # Ray's sockets have names of at most 107 letters.
     short = Path("/tmp") / f"sw-{secrets.token_hex(3)}"
     options = [f"--port={gcs}", f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1", f"--temp-dir={short}"]
@@ -65,7 +66,7 @@ def _until_up(head: Head, process: "subprocess.Popen[bytes]", log: Path) -> None
     """Wait until the head answers, and see that it lets nobody in who has no token."""
     deadline = time.monotonic() + 180
     answer = None
-    while answer is None:
+    while answer is None or "Ray runtime started" not in log.read_text():
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < deadline, log.read_text()
         try:
