@@ -43,7 +43,7 @@ def test_a_run_outlives_its_terminal_and_is_followed_and_ended_from_another(tmp_
     (record,) = JobPlaces(kept.folder).records()
     assert record.state == "running"
     assert "running" in job(kept.project, "list", **kept.env(COLUMNS="200"))
-    assert "is running already" in job(kept.project, "submit", "nightly", "--detach", check=1, **kept.env())
+    assert "is busy with job 'nightly'" in job(kept.project, "submit", "nightly", "--detach", check=1, **kept.env())
 
     follower = subprocess.Popen(
         ["sluiceway", "job", "attach", "nightly"],

@@ -162,7 +162,7 @@ def test_only_so_many_logs_are_kept(tmp_path: Path) -> None:
 
 def test_two_runs_never_overlap(tmp_path: Path) -> None:
     places = JobPlaces.of(tmp_path, "nightly")
-    with places.alone(), pytest.raises(Busy, match=r"job 'nightly' is running already \(process \d+\)"), places.alone():
+    with places.alone(), pytest.raises(Busy, match=r"\(process \d+ .*\) is busy with job 'nightly'"), places.alone():
         pass
     with places.alone():
         pass

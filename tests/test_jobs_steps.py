@@ -164,7 +164,7 @@ def test_a_notice_of_preemption_saves_the_work_and_asks_for_a_requeue(kept: Kept
     process = running(kept)
     refused = kept.project.run("sluiceway", "job", "run", "nightly", check=False, **kept.env())
     assert refused.returncode == 1
-    assert "is running already" in refused.stdout
+    assert "is busy with job 'nightly'" in refused.stdout
     process.send_signal(signal.SIGTERM)
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 75, said

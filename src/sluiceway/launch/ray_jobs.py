@@ -123,6 +123,7 @@ class RayJobs:
     @contextmanager
     def _client(self) -> "Iterator[JobSubmissionClient]":
         settle()
+        from ray.exceptions import RayError
         from ray.job_submission import JobSubmissionClient
 
         address = self.job.ray.address
@@ -132,9 +133,9 @@ class RayJobs:
             raise LaunchError(
                 f"no Ray cluster answers at {address}", hint="is its head up, and the port open?"
             ) from error
-        except RuntimeError as error:
+        except (RuntimeError, RayError) as error:
             said = " ".join(str(error).split())
-            hint = "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH must be set as on the cluster" if "40" in said else ""
+            hint = "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH must be set as on the cluster" if "auth" in said.lower() else ""
             raise LaunchError(f"the Ray cluster at {address} refused: {said[:300]}", hint=hint) from error
 
 

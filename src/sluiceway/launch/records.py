@@ -1,6 +1,5 @@
 """Where a job keeps its lock, its working tree and what its runs came to; and who is running now."""
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -12,8 +11,7 @@ from typing import Any, Self
 
 import psutil
 
-from sluiceway.data.places import JOBS, STATE, TREE, home
-from sluiceway.errors import Busy
+from sluiceway.data.places import JOBS, STATE, TREE, home, locked
 
 _KEPT = 50
 """Runs whose logs are kept."""
@@ -138,19 +136,7 @@ class JobPlaces:
         Raises:
             Busy: another process holds it.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "lock").open("a+", encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                raise Busy(
-                    f"job {self.folder.name!r} is running already ({file.read().strip() or 'elsewhere'})",
-                    hint=f"`sluiceway job attach {self.folder.name}` follows it; cancel ends it, with its work saved",
-                ) from None
-            file.truncate(0)
-            file.write(f"process {os.getpid()}")
-            file.flush()
+        with locked(self.folder / "lock", f"job {self.folder.name!r}"):
             yield
 
 
