@@ -135,7 +135,7 @@ class RayJobs:
             ) from error
         except (RuntimeError, RayError) as error:
             said = " ".join(str(error).split())
-            hint = "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH must be set as on the cluster" if "auth" in said.lower() else ""
+            hint = "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH as on the cluster" * ("auth" in said.lower())
             raise LaunchError(f"the Ray cluster at {address} refused: {said[:300]}", hint=hint) from error
 
 
