@@ -42,8 +42,9 @@ constraints: setup  ## Write the tested set anew from the environment
 	@{ echo "# The tested set, whole: what CI and \`make\` install. Ranges are in pyproject.toml; \`make constraints\` writes this file anew."; \
 	   pip freeze --exclude-editable | sed 's/+cpu$$//'; } > constraints.txt
 
-docs: setup  ## Write docs/params.md from the code
+docs: setup  ## Write the references of options from the code
 	@python -m sluiceway.stages.params > docs/params.md
+	@python -m sluiceway.stages.params jobs > docs/job-options.md
 
 clean:  ## Remove the environment and what was made; raw data and MLflow's store stay
 	rm -rf .venv .sluiceway models reports data/validated data/shards

@@ -44,6 +44,7 @@ DOCS = [
         "docs/training.md",
         "data/corrections/README.md",
         "data/sides/README.md",
+        "docs/jobs.md",
         "docs/layouts.md",
     )
 ]
@@ -57,6 +58,7 @@ PRODUCED = (
     "models",
     "reports",
     "mlflow/store",
+    "sluiceway/<job>",
     "benchmarks/results",
     ".sluiceway",
     ".venv",
@@ -181,9 +183,10 @@ def test_the_tree_in_the_readme_is_the_tree() -> None:
 
 
 def test_the_reference_of_options_is_up_to_date() -> None:
-    from sluiceway.stages.params import reference
+    from sluiceway.stages.params import jobs_reference, reference
 
     assert read("docs/params.md") == reference(ROOT), "run `make docs`"
+    assert read("docs/job-options.md") == jobs_reference(), "run `make docs`"
 
 
 def test_the_reference_names_options_and_types_as_people_do() -> None:

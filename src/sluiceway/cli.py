@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sluiceway import __version__
+from sluiceway import __version__, cli_job
 from sluiceway.errors import SluicewayError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-STAGES, DATA, LOOK = "Stages (dvc repro runs them in order)", "Data", "Look"
+STAGES, DATA, JOBS, LOOK = "Stages (dvc repro runs them in order)", "Data", "Jobs", "Look"
 PipelineName = Annotated[str, typer.Argument(metavar="PIPELINE", help="Name of a folder below pipelines/.")]
 
 
@@ -120,6 +120,7 @@ expectations = typer.Typer(help="Write and run the contract on the example table
 labels = typer.Typer(help="Review labels that may be wrong, and feed corrections back.", no_args_is_help=True)
 app.add_typer(expectations, name="expectations", rich_help_panel=DATA)
 app.add_typer(labels, name="labels", rich_help_panel=DATA)
+app.add_typer(cli_job.app, name="job", rich_help_panel=JOBS)
 
 
 @expectations.command("suggest", epilog="Example:  sluiceway expectations suggest digits --force")

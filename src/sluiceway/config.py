@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, Union
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, Union, get_origin
 
 from pydantic import (
     BaseModel,
@@ -486,7 +486,13 @@ TRACKED = ("target", *OWN_SECTIONS, "gates.data", "gates.cost", "gates.model", "
 """Sections that DVC watches: it needs each of them to stand in the file, if only as ``{}``."""
 
 
-def parse(kind: type[Model], document: Mapping[str, Any], where: Path, sections: Sequence[str] = ()) -> Model:
+def parse(
+    kind: type[Model],
+    document: Mapping[str, Any],
+    where: Path,
+    sections: Sequence[str] = (),
+    hint: str = "`sluiceway params` lists every option with its meaning",
+) -> Model:
     """Check a document against its type.
 
     Args:
@@ -494,6 +500,7 @@ def parse(kind: type[Model], document: Mapping[str, Any], where: Path, sections:
         document: what was read.
         where: the file, for the message.
         sections: dotted names of sections that must stand in the document.
+        hint: where options are explained.
 
     Raises:
         ConfigError: with every fault of the document, each on its own line.
@@ -509,7 +516,7 @@ def parse(kind: type[Model], document: Mapping[str, Any], where: Path, sections:
             return value
     count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
     lines = "\n".join(f"  {fault}" for fault in faults)
-    raise ConfigError(f"{where} has {count}:\n{lines}", hint="`sluiceway params` lists every option with its meaning")
+    raise ConfigError(f"{where} has {count}:\n{lines}", hint=hint)
 
 
 def _least(kind: type[BaseModel], name: str) -> str:
@@ -570,7 +577,12 @@ def _without_tags(kind: type[BaseModel], path: Sequence[str | int]) -> list[str 
 def options_of(kind: type[BaseModel], path: Sequence[str | int]) -> list[str]:
     """Names of the options under ``path`` (``['train']``) of a parameter type."""
     kinds: list[type[BaseModel]] = [kind]
+    keyed = False
     for part in path:
+        if keyed:  # a name that the user chose
+            keyed = False
+            continue
+        keyed = any(_is_mapping(each, str(part)) for each in kinds)
         inner = [found for each in kinds for found in _sections(each, str(part))]
         # A union tag selects one of the models just found.
         tagged = [each for each in kinds if str(part) == str(each.model_fields.get("name", _NO_FIELD).default)]
@@ -583,6 +595,11 @@ class _NoField:
 
 
 _NO_FIELD = _NoField()
+
+
+def _is_mapping(kind: type[BaseModel], name: str) -> bool:
+    field = kind.model_fields.get(name)
+    return field is not None and get_origin(field.annotation) is dict
 
 
 def _sections(kind: type[BaseModel], name: str) -> list[type[BaseModel]]:

@@ -17,6 +17,7 @@
     │   └── OutOfMemory             a micro-batch does not fit
     ├── DiskFull                    there is no room for what must be written
     ├── Preempted                   exit code 75: told to leave; the same command goes on
+    ├── LaunchError                 a job cannot be started, found or ended where it runs
     ├── ModelError                  a model folder is incomplete or altered
     ├── TrackingError               the tracking server or its store refused
     └── Busy                        another process works on the same pipeline
@@ -121,6 +122,10 @@ class Preempted(SluicewayError):
     """
 
     exit_code = 75
+
+
+class LaunchError(SluicewayError):
+    """A job cannot be started, found or ended where it is to run."""
 
 
 class ModelError(SluicewayError):

@@ -10,16 +10,22 @@ from pathlib import Path
 from sluiceway.errors import Busy
 
 STATE = ".sluiceway"
+JOBS, TREE = "jobs", "tree"
 _PARAMS = "params.yaml"
 _DVC_EXPERIMENTS = (".dvc", "tmp", "exps")
 
 
 def home(root: Path) -> Path:
-    """Return the folder that outlives experiments: the root, unless DVC runs a copy of it (``dvc exp run --temp``)."""
+    """Return the folder that outlives copies of the project: the root, unless it is such a copy itself.
+
+    DVC makes copies (``dvc exp run --temp``), and so do jobs, whose working trees are ``.sluiceway/jobs/<job>/tree``.
+    """
     parts = root.parts
     for start in range(len(parts) - len(_DVC_EXPERIMENTS)):
         if parts[start : start + len(_DVC_EXPERIMENTS)] == _DVC_EXPERIMENTS:
             return Path(*parts[:start])
+    if root.name == TREE and parts[-4:-2] == (STATE, JOBS):
+        return root.parents[3]
     return root
 
 

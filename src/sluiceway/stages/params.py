@@ -1,6 +1,7 @@
 """Explains options: on the terminal with a pipeline's present values, and as ``docs/params.md``."""
 
 import json
+import sys
 import types
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from rich.table import Table
 
 from sluiceway.config import OWN_SECTIONS, Evaluate, ModelParams, PipelineParams
 from sluiceway.errors import unknown
+from sluiceway.launch.jobs import Job
 from sluiceway.stages.console import console
 from sluiceway.usecases import BUILT_IN, targets_of
 from sluiceway.usecases.base import UseCase
@@ -134,6 +136,31 @@ def reference(root: Path) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def jobs_reference() -> str:
+    """Return ``docs/job-options.md``: every option of a job."""
+    lines = [
+        "# Options of `infra/jobs.yaml`",
+        "",
+        "Made by `make docs` from the code. `jobs:` holds jobs by name, of 1 to 40 of `a-z`, `0-9` and `-`. Each has",
+        "these options; `docs/jobs.md` says what they are for.",
+        "",
+    ]
+    flat = [name for name, field in Job.model_fields.items() if not _parts(field.annotation)]
+    whole = list(_rows(Job))
+    rows = [row for row in whole if row.split("`")[1] in flat]
+    lines += ["| option | type | default | meaning |", "|---|---|---|---|", *rows, ""]
+    for name, field in Job.model_fields.items():
+        for section in _parts(field.annotation):
+            lines += _section(name, section, field.description or "")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _parts(annotation: Any) -> list[type[BaseModel]]:
+    """Return the section that an annotation names, or may be."""
+    kinds = [annotation, *get_args(annotation)]
+    return [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+
+
 def _own_sections(usecase: UseCase) -> Iterator[tuple[str, type[BaseModel]]]:
     """Yield title and type of each section that the use case names itself."""
     yield "data", usecase.data
@@ -157,10 +184,10 @@ def _rows(kind: type[BaseModel], prefix: str = "") -> Iterator[str]:
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             yield from _rows(annotation, f"{prefix}{name}.")
             continue
-        default = field.get_default(call_default_factory=True)
+        default = "" if field.is_required() else f"`{json.dumps(field.get_default(call_default_factory=True))}`"
         meaning = " ".join((field.description or "").split()).replace("|", "\\|")
         kind_text = _kind(field).replace("|", "\\|")
-        yield f"| `{prefix}{name}` | {kind_text} | `{json.dumps(default)}` | {meaning} |"
+        yield f"| `{prefix}{name}` | {kind_text} | {default} | {meaning} |"
         for part in get_args(annotation):
             if isinstance(part, type) and issubclass(part, BaseModel):  # a section that may be left out
                 yield from _rows(part, f"{prefix}{name}.")
@@ -171,4 +198,5 @@ def _first_line(kind: type[BaseModel]) -> str:
 
 
 if __name__ == "__main__":
-    print(reference(Path.cwd()), end="")  # noqa: T201 - `make docs` writes it to the file
+    text = jobs_reference() if sys.argv[1:] == ["jobs"] else reference(Path.cwd())
+    print(text, end="")  # noqa: T201 - `make docs` writes it to the file

@@ -35,6 +35,8 @@ class Version:
     model_id: str
     """Of MLflow's logged model, whose files these are."""
     tags: Mapping[str, str]
+    made: float = 0.0
+    """When it was registered, in seconds since 1970."""
 
     @property
     def uri(self) -> str:
@@ -205,4 +207,5 @@ def _version(found: "MlflowVersion") -> Version:
         run_id=found.run_id or "",
         model_id=(found.source or "").removeprefix("models:/"),
         tags=dict(found.tags),
+        made=(found.creation_timestamp or 0) / 1000,
     )

@@ -1,0 +1,110 @@
+"""DVC as a job uses it: the project's own cache and remote, from the job's working tree."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sluiceway.errors import LaunchError
+from sluiceway.launch.commands import Commands, Done
+from sluiceway.launch.worktree import LOCK, data_of, imports_of
+
+
+class Data:
+    """The versions of a pipeline's data, in a working tree.
+
+    Args:
+        root: the project, whose cache is used.
+        commands: run in the tree.
+        pipeline: which.
+    """
+
+    def __init__(self, root: Path, commands: Commands, pipeline: str) -> None:
+        self._root = root
+        self._commands = commands
+        self._pipeline = pipeline
+        self._target = f"register@{pipeline}"
+        self._remote = False
+
+    def connect(self) -> None:
+        """Use the project's cache, remotes and credentials.
+
+        Raises:
+            LaunchError: its configuration cannot be read.
+        """
+        from dvc.config import Config
+        from dvc.exceptions import DvcException
+
+        own, theirs = self._root / ".dvc", self._commands.folder / ".dvc"
+        local = theirs / "config.local"
+        try:
+            # What the project says with relative paths is meant from where it lies.
+            project = Config(str(own))
+            urls = {name: remote["url"] for name, remote in project["remote"].items()}
+            local.unlink(missing_ok=True)
+            if (own / local.name).exists():
+                shutil.copy(own / local.name, local)
+            with Config(str(theirs)).edit("local") as ours:
+                ours["cache"]["dir"] = project["cache"].get("dir") or str(own / "cache")
+                for name in filter(lambda name: urls[name].startswith("/"), urls):
+                    ours["remote"].setdefault(name, {})["url"] = urls[name]
+        except DvcException as error:
+            raise LaunchError(f"DVC's configuration cannot be read: {error}", hint="dvc config --list") from error
+        self._remote = bool(project["core"].get("remote"))
+
+    def pull(self) -> None:
+        """Bring what is known of the pipeline into the tree; what nobody pushed is made anew.
+
+        Raises:
+            LaunchError: the remote cannot be reached, or holds something else than it should.
+        """
+        verb = ["pull"] if self._remote else ["checkout"]
+        if files := self._files():
+            self._commands.run("dvc", *verb, "--allow-missing", "--force", *files).checked()
+        if f"@{self._pipeline}:" in self._lock():
+            verb += ["--run-cache"] * self._remote
+            self._commands.run("dvc", *verb, "--allow-missing", "--force", "--with-deps", self._target).checked()
+
+    def update(self) -> None:
+        """Ask the sources of imported data for what they have now.
+
+        Raises:
+            LaunchError: a source cannot be reached.
+        """
+        for path in imports_of(self._commands.folder, self._pipeline):
+            self._commands.run("dvc", "update", path.relative_to(self._commands.folder).as_posix()).checked()
+
+    def status(self) -> Mapping[str, Any]:
+        """Return what differs from ``dvc.lock``, by stage.
+
+        Raises:
+            LaunchError: DVC refused.
+        """
+        done = self._commands.run("dvc", "status", "--json", "--with-deps", self._target, quiet=True).checked()
+        document: dict[str, Any] = json.loads(done.output)
+        return document
+
+    def reproduce(self, stage: str = "register") -> Done:
+        """Run what is not up to date, up to a stage."""
+        return self._commands.run("dvc", "repro", f"{stage}@{self._pipeline}")
+
+    def push(self) -> None:
+        """Send what was made to the remote, if there is one.
+
+        Raises:
+            LaunchError: it cannot be reached.
+        """
+        if self._remote:
+            if files := self._files():
+                self._commands.run("dvc", "push", *files).checked()
+            self._commands.run("dvc", "push", "--run-cache", "--with-deps", self._target).checked()
+
+    def _files(self) -> list[str]:
+        # DVC takes these and a stage's dependencies in two calls, but not in one.
+        tree = self._commands.folder
+        return [path.relative_to(tree).as_posix() for path in data_of(tree, self._pipeline)]
+
+    def _lock(self) -> str:
+        path = self._commands.folder / LOCK
+        return path.read_text(encoding="utf-8") if path.exists() else ""

@@ -1,0 +1,140 @@
+"""Puts a job's schedule where it works, and takes it away again: a user's crontab, or a user's timers of systemd."""
+
+import os
+import shutil
+import subprocess
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from sluiceway.errors import LaunchError
+from sluiceway.launch.jobs import Job
+from sluiceway.launch.records import JobPlaces
+from sluiceway.launch.render import RENDERERS
+from sluiceway.launch.render.cron import marks
+from sluiceway.launch.render.place import Place
+from sluiceway.launch.render.systemd import unit
+
+
+class Installer(ABC):
+    """One kind of schedule of one job. What it would write can be asked first."""
+
+    def __init__(self, name: str, job: Job, root: Path) -> None:
+        self._name = name
+        self._job = job
+        self._place = Place.here(root)
+        self._places = JobPlaces.of(root, name)
+
+    @abstractmethod
+    def present(self) -> dict[str, str]:
+        """Return what is installed of this job, by the place where it is."""
+
+    @abstractmethod
+    def wanted(self) -> dict[str, str]:
+        """Return what would be installed, by the place where it would be.
+
+        Raises:
+            ConfigError: the job has no schedule.
+        """
+
+    def install(self) -> None:
+        """Write it. Doing so twice is the same as once; what was due before is not made up for."""
+        self._write(self.wanted())
+        self._places.folder.mkdir(parents=True, exist_ok=True)
+        self._places.installed.touch()
+
+    def uninstall(self) -> None:
+        """Take it away; runs and results stay."""
+        self._write({})
+        self._places.installed.unlink(missing_ok=True)
+
+    @abstractmethod
+    def _write(self, files: Mapping[str, str]) -> None: ...
+
+
+class Cron(Installer):
+    """Lines in the user's crontab, between marks; other lines are left as they are."""
+
+    def present(self) -> dict[str, str]:
+        """Return the job's lines, if there are any."""
+        _, own, _ = self._parts()
+        return {"crontab": own} if own else {}
+
+    def wanted(self) -> dict[str, str]:
+        """Return the job's lines."""
+        return RENDERERS["cron"](self._name, self._job, self._place)
+
+    def _write(self, files: Mapping[str, str]) -> None:
+        before, _, after = self._parts()
+        _run("crontab", "-", text=before + "".join(files.values()) + after)
+
+    def _parts(self) -> tuple[str, str, str]:
+        """Return the crontab ahead of the job's lines, those, and the rest.
+
+        Raises:
+            LaunchError: the end of the job's lines is missing.
+        """
+        done = _try("crontab", "-l")
+        lines = done.stdout.splitlines(keepends=True) if done.returncode == 0 else []
+        begin, end = (f"{mark}\n" for mark in marks(self._name, self._place))
+        if begin not in lines:
+            whole = "".join(lines)
+            return (whole if not whole or whole.endswith("\n") else f"{whole}\n"), "", ""
+        first = lines.index(begin)
+        if end not in lines[first:]:
+            raise LaunchError(f"the crontab has {begin.strip()!r} without its end", hint="mend it with crontab -e")
+        last = lines.index(end, first) + 1
+        return "".join(lines[:first]), "".join(lines[first:last]), "".join(lines[last:])
+
+
+class Systemd(Installer):
+    """A service and a timer of the user's own systemd."""
+
+    @property
+    def _folder(self) -> Path:
+        home = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+        return Path(home) / "systemd" / "user"
+
+    @property
+    def _paths(self) -> list[Path]:
+        return [self._folder / f"{unit(self._name)}.{kind}" for kind in ("service", "timer")]
+
+    def present(self) -> dict[str, str]:
+        """Return the units that are there."""
+        return {str(path): path.read_text(encoding="utf-8") for path in self._paths if path.exists()}
+
+    def wanted(self) -> dict[str, str]:
+        """Return both units."""
+        files = RENDERERS["systemd"](self._name, self._job, self._place)
+        return {str(self._folder / name): text for name, text in files.items()}
+
+    def _write(self, files: Mapping[str, str]) -> None:
+        timer = f"{unit(self._name)}.timer"
+        if not files and self.present():
+            _run("systemctl", "--user", "disable", "--now", timer)
+        for path in self._paths:
+            if str(path) not in files:
+                path.unlink(missing_ok=True)
+        for name, text in files.items():
+            Path(name).parent.mkdir(parents=True, exist_ok=True)
+            Path(name).write_text(text, encoding="utf-8")
+        _run("systemctl", "--user", "daemon-reload")
+        if files:
+            _run("systemctl", "--user", "enable", timer)
+            _run("systemctl", "--user", "restart", timer)
+
+
+INSTALLERS: Mapping[str, Callable[[str, Job, Path], Installer]] = {"cron": Cron, "systemd": Systemd}
+
+
+def _try(*command: str, text: str | None = None) -> "subprocess.CompletedProcess[str]":
+    if not shutil.which(command[0]):
+        raise LaunchError(f"{command[0]} is not installed here", hint="`--to` names another scheduler")
+    return subprocess.run(command, input=text, capture_output=True, text=True, check=False)  # noqa: S603
+
+
+def _run(*command: str, text: str | None = None) -> None:
+    done = _try(*command, text=text)
+    if done.returncode:
+        said = " ".join((done.stderr or done.stdout).split())
+        raise LaunchError(f"`{' '.join(command)}` ended with {done.returncode}: {said}")

@@ -1,0 +1,306 @@
+"""Jobs: ``infra/jobs.yaml``, which says once what is run, where, when, with how much, and who is told.
+
+Everything else is made from it: what cron, systemd, Slurm and Kubernetes install (``render``), and the run itself.
+A secret is named here and never written: its value is an environment variable where the job runs.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, field_validator, model_validator
+
+from sluiceway.config import Section, parse, read_yaml
+from sluiceway.errors import ConfigError, nearest, unknown
+from sluiceway.launch.schedules import check_cron, check_zone
+from sluiceway.usecases.pipeline import project_params
+
+JOBS = Path("infra") / "jobs.yaml"
+Event = Literal["promoted", "kept", "closed", "failed", "preempted", "unchanged"]
+"""What a run can come to; ``launch/outcome.py`` says what each means."""
+_TOLD: tuple[Event, ...] = ("promoted", "kept", "closed", "failed")
+Where = Literal["local", "ray", "kubernetes", "slurm"]
+
+_NAME = r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?"
+"""Of a job: it becomes part of a branch, of unit files and of Kubernetes' names, whose limit is the tightest."""
+_VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
+_UNITS = {"Mi": 1, "Gi": 1024}
+Variable = Annotated[str, StringConstraints(pattern=f"^{_VARIABLE}$")]
+"""Name of an environment variable."""
+
+
+class Schedule(Section):
+    """When a job starts by itself."""
+
+    cron: str
+    """Minute, hour, day of the month, month, day of the week, as in crontab: ``30 2 * * 1-5``."""
+    zone: str | None = None
+    """Time zone that the times are meant in, such as ``Europe/Berlin``; null: the machine's own."""
+
+    @field_validator("cron")
+    @classmethod
+    def _can_be_scheduled(cls, value: str) -> str:
+        return check_cron(value)
+
+    @field_validator("zone")
+    @classmethod
+    def _is_a_zone(cls, value: str | None) -> str | None:
+        return value if value is None else check_zone(value)
+
+
+class Resources(Section):
+    """How much a job takes. The workers' share of the training itself is ``train.workers`` of the pipeline."""
+
+    workers: int = Field(1, ge=1)
+    """Workers that there must be room for: at least as many as the pipeline trains on."""
+    gpus: int = Field(0, ge=0)
+    """GPUs of each worker."""
+    cpus: int = Field(1, ge=1)
+    """CPU cores of each worker."""
+    memory: str = Field("4Gi")
+    """Memory of each worker: a whole number of ``Mi`` or ``Gi``."""
+
+    @field_validator("memory")
+    @classmethod
+    def _is_a_size(cls, value: str) -> str:
+        if not re.fullmatch(r"[1-9]\d*(Mi|Gi)", value):
+            raise ValueError(f"{value!r} is no size: write a whole number of Mi or Gi, such as 8Gi")
+        return value
+
+    @property
+    def mebibytes(self) -> int:
+        """Memory of each worker in MiB."""
+        return int(self.memory[:-2]) * _UNITS[self.memory[-2:]]
+
+
+class Budget(Section):
+    """What one run may take, beside the pipeline's cost gate. When it is spent the run ends, and its work stays."""
+
+    hours: float | None = Field(None, gt=0)
+    """Hours from start to end; null: no limit."""
+    cost: float | None = Field(None, gt=0)
+    """Money, in the currency and at the price of the pipeline's ``gates.cost``, for all workers together."""
+
+
+class Triggers(Section):
+    """What is worth a run. A scheduled job looks, and ends at once where there is nothing to do."""
+
+    new_data: bool = True
+    """Whether other data - of an imported source, or of the ref - is worth a training by itself."""
+    new_code: bool = True
+    """Whether other code or other parameters of the ref are."""
+    champion_days: float | None = Field(None, gt=0)
+    """Days after which the champion is too old: what came since is then trained on, whatever the two above say."""
+    drift: float | None = Field(None, gt=0, le=1)
+    """Distance of the incoming data from that of the last registered version, beyond which a training is worth its
+    price although ``new_data`` alone is not. The data is validated to find out, and no more."""
+
+    @model_validator(mode="after")
+    def _leaves_one(self) -> "Triggers":
+        if not (self.new_data or self.new_code or self.champion_days or self.drift):
+            raise ValueError("nothing would ever start this job: switch one of its triggers on")
+        return self
+
+
+class Notify(Section):
+    """Who is told what a run came to."""
+
+    webhook: Variable | None = None
+    """Name of the environment variable with the URL of a Slack-compatible webhook."""
+    command: list[str] = Field(default_factory=list)
+    """Program and arguments; the message is its standard input, and ``SLUICEWAY_EVENT`` says what happened."""
+    on: list[Event] = Field(default_factory=lambda: list(_TOLD))
+    """Which ends are told of."""
+
+
+class RayCluster(Section):
+    """A running Ray cluster, reached through its Jobs API. The token is ``RAY_AUTH_TOKEN``, or Ray's token file."""
+
+    address: str = "http://127.0.0.1:8265"
+    """Of the head's dashboard."""
+    project: str | None = None
+    """Folder of this project on the head, which all nodes see; null: the same as here."""
+
+    @field_validator("address")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        if not re.fullmatch(r"https?://[^\s/@]+/?", value):
+            raise ValueError(f"{value!r} is no address of a Jobs API: write http://host:8265")
+        return value.rstrip("/")
+
+
+class Kubernetes(Section):
+    """A Kubernetes cluster with KubeRay."""
+
+    namespace: str = "default"
+    """Where everything is made."""
+    claim: str = "sluiceway"
+    """PersistentVolumeClaim (ReadWriteMany) that holds the project, a git clone with DVC's cache and checkpoints."""
+    project: str = "/project"
+    """Where the claim is mounted."""
+    secret: str = "sluiceway"  # noqa: S105 - the name of an object
+    """Secret whose keys are the job's secrets."""
+    auth_secret: str = "ray-auth"  # noqa: S105 - the name of an object
+    """Secret with the cluster's token, under the key ``auth_token``."""
+    service_account: str = "sluiceway"
+    """May create and read RayJobs; the schedule uses it."""
+    queue: str | None = None
+    """Kueue's LocalQueue; null: no Kueue."""
+    priority_class: str | None = None
+    """Of all pods."""
+    gpu: str = "nvidia.com/gpu"
+    """Name of the GPU resource."""
+    node_selector: dict[str, str] = Field(default_factory=dict)
+    """Labels of the nodes that workers go to."""
+    schedule_with: Literal["CronJob", "RayCronJob"] = "CronJob"
+    """RayCronJob is alpha, has no concurrency policy, and Kueue does not see it."""
+    lost_clusters: int = Field(5, ge=0)
+    """How often a run whose cluster was lost or preempted is begun again; it goes on from its checkpoint."""
+    user: int = Field(10001, ge=1)
+    """Of the processes in the image; never root."""
+
+
+class Slurm(Section):
+    """A Slurm cluster, on whose nodes the project's folder is shared."""
+
+    partition: str | None = None
+    """null: Slurm's default."""
+    account: str | None = None
+    """null: the user's default."""
+    qos: str | None = None
+    """null: the account's default."""
+    nodes: int = Field(1, ge=1)
+    """Nodes that the workers are shared out to; more than one are joined by Ray."""
+    project: str | None = None
+    """Folder of this project on the nodes; null: the same as here."""
+    setup: list[str] = Field(default_factory=list)
+    """Lines of shell ahead of everything, such as ``module load cuda`` or the activation of an environment."""
+
+
+class Job(Section):
+    """One job."""
+
+    pipeline: str
+    """Which pipeline."""
+    ref: str = "main"
+    """Branch, tag or commit that is run; of a branch, what the remote has."""
+    remote: str = "origin"
+    """Git remote that the ref comes from and results go to; without one of this name, the repository itself."""
+    where: Where = "local"
+    """Where the job runs."""
+    schedule: Schedule | None = None
+    """When it starts by itself; null: only when it is told to."""
+    resources: Resources = Field(default_factory=Resources)
+    """How much it takes."""
+    budget: Budget = Field(default_factory=Budget)
+    """What one run may take."""
+    retries: int = Field(1, ge=0, le=10)
+    """How often a run that crashed is begun again on the spot; a closed gate never is."""
+    grace: int = Field(120, ge=10)
+    """Seconds between the notice of a preemption and the end; a checkpoint must be written within."""
+    image: str | None = None
+    """Container image, with a tag or a digest; Kubernetes only."""
+    secrets: list[Variable] = Field(default_factory=list)
+    """Names of environment variables that must be there."""
+    env_file: str | None = None
+    """File of lines ``NAME=value`` that only its owner may read, for secrets on this machine and on Slurm."""
+    triggers: Triggers = Field(default_factory=Triggers)
+    """What is worth a run."""
+    notify: Notify = Field(default_factory=Notify)
+    """Who is told."""
+    ray: RayCluster = Field(default_factory=RayCluster)
+    """Where ``where: ray`` is."""
+    kubernetes: Kubernetes = Field(default_factory=Kubernetes)
+    """How it looks on Kubernetes."""
+    slurm: Slurm = Field(default_factory=Slurm)
+    """How it looks on Slurm."""
+
+    @field_validator("image")
+    @classmethod
+    def _is_pinned(cls, value: str | None) -> str | None:
+        if value is not None and not re.search(r"(@sha256:[0-9a-f]{64}|:(?!latest$)[\w][\w.-]*)$", value):
+            raise ValueError(f"{value!r} names no version: write image:tag or image@sha256:..., and not latest")
+        return value
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Job":
+        if self.where == "kubernetes" and self.image is None:
+            raise ValueError("where is kubernetes, and image is missing: infra/Dockerfile builds one")
+        webhook = self.notify.webhook
+        if webhook and webhook not in self.secrets:
+            raise ValueError(f"notify.webhook {webhook} is not among the secrets: add it there")
+        return self
+
+
+class Jobs(Section):
+    """``infra/jobs.yaml``."""
+
+    jobs: dict[str, Job] = Field(default_factory=dict)
+    """Jobs by name."""
+
+    @field_validator("jobs")
+    @classmethod
+    def _names(cls, value: dict[str, Job]) -> dict[str, Job]:
+        wrong = [name for name in value if not re.fullmatch(_NAME, name)]
+        if wrong:
+            raise ValueError(
+                f"{', '.join(map(repr, wrong))}: a job's name is 1 to 40 of a-z, 0-9 and -, and begins and ends "
+                "with one of the former"
+            )
+        return value
+
+
+def read_jobs(root: Path) -> dict[str, Job]:
+    """Read the jobs of a project.
+
+    Raises:
+        NotAProject: the folder has no ``params.yaml``.
+        ConfigError: the file is missing or has faults, all of which are named.
+    """
+    pipelines = project_params(root).pipelines
+    path = root / JOBS
+    if not path.exists():
+        raise ConfigError(f"{JOBS} does not exist", hint="docs/jobs.md has one to begin with")
+    hint = "docs/job-options.md lists every option with its meaning"
+    jobs = parse(Jobs, read_yaml(path), JOBS, hint=hint).jobs
+    faults = [fault for name, job in jobs.items() for fault in _strangers(root, name, job, pipelines)]
+    if faults:
+        lines = "\n".join(f"  {fault}" for fault in faults)
+        raise ConfigError(f"{JOBS} does not fit the project:\n{lines}", hint=hint)
+    return jobs
+
+
+def read_job(root: Path, name: str) -> Job:
+    """Read one job.
+
+    Raises:
+        UnknownName: there is none of this name.
+        ConfigError: the file has faults.
+    """
+    jobs = read_jobs(root)
+    if name not in jobs:
+        raise unknown("job", name, jobs)
+    return jobs[name]
+
+
+def _strangers(root: Path, name: str, job: Job, pipelines: Mapping[str, object]) -> Iterator[str]:
+    """Yield what only the rest of the project can tell."""
+    if job.pipeline not in pipelines:
+        yield f"jobs.{name}.pipeline: {job.pipeline!r} is no pipeline; {nearest(job.pipeline, pipelines)}"
+        return
+    needed = workers_of(root, job.pipeline)
+    if job.resources.workers < needed:
+        yield (
+            f"jobs.{name}.resources.workers: {job.resources.workers} is less than the {needed} that "
+            f"pipelines/{job.pipeline}/params.yaml trains on; write workers: {needed}"
+        )
+
+
+def workers_of(root: Path, pipeline: str) -> int:
+    """Return how many workers a pipeline needs at least; its file is checked elsewhere, not here."""
+    path = root / "pipelines" / pipeline / "params.yaml"
+    train = read_yaml(path).get("train") if path.exists() else None
+    workers = train.get("workers", 1) if isinstance(train, dict) else 1
+    least = workers[0] if isinstance(workers, list) and workers else workers
+    return least if isinstance(least, int) else 1

@@ -1,0 +1,93 @@
+"""Tells people what a run came to: a Slack-compatible webhook, and a command. A failure to tell never fails the job."""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
+
+from sluiceway.launch.jobs import Notify
+from sluiceway.launch.outcome import Outcome
+
+_TRIES, _TIMEOUT = 3, 15.0
+
+
+def notify(settings: Notify, outcome: Outcome, folder: Path, say: Callable[[str], None], pause: float = 2.0) -> None:
+    """Tell who wants to know of this event.
+
+    Args:
+        settings: who, and of what.
+        outcome: what the run came to.
+        folder: where the command runs.
+        say: told of what could not be told; a webhook's address is never said, since who has it can post.
+        pause: seconds between two tries.
+    """
+    if outcome.event not in settings.on or outcome.again:
+        return
+    if settings.webhook:
+        problem = _post(os.environ.get(settings.webhook, ""), payload(outcome), pause)
+        if problem:
+            say(f"warning: the webhook in {settings.webhook} was not told: {problem}")
+    if settings.command:
+        problem = _run(settings.command, outcome, folder)
+        if problem:
+            say(f"warning: {settings.command[0]} was not told: {problem}")
+
+
+def payload(outcome: Outcome) -> dict[str, str]:
+    """Return what Slack and its like take: text with links."""
+    lines = [_escaped(outcome.sentence)]
+    for name, where in outcome.links.items():
+        address = urlsplit(where).scheme in ("http", "https")
+        lines.append(f"<{_escaped(where)}|{_escaped(name)}>" if address else f"{_escaped(name)}: `{_escaped(where)}`")
+    return {"text": "\n".join(lines)}
+
+
+def plain(outcome: Outcome) -> str:
+    """Return the same for a terminal, a mail or a file."""
+    return "\n".join([outcome.sentence, *(f"{name}: {where}" for name, where in outcome.links.items())]) + "\n"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _post(url: str, document: dict[str, str], pause: float) -> str:
+    """Send it, and return why that did not work."""
+    if urlsplit(url).scheme not in ("http", "https"):
+        return "it is no http(s) address"
+    body, head = json.dumps(document).encode(), {"Content-Type": "application/json"}
+    problem = ""
+    for attempt in range(_TRIES):
+        time.sleep(pause * attempt)
+        try:
+            with urlopen(Request(url, body, head), timeout=_TIMEOUT):  # noqa: S310 - the scheme was looked at
+                return ""
+        except HTTPError as error:
+            problem = f"it answered {error.code}"
+            if error.code < 500:
+                break
+        except (URLError, OSError) as error:
+            problem = str(getattr(error, "reason", "") or type(error).__name__)
+    return problem
+
+
+def _run(command: list[str], outcome: Outcome, folder: Path) -> str:
+    try:
+        done = subprocess.run(  # noqa: S603
+            command,
+            input=plain(outcome),
+            env={**os.environ, "SLUICEWAY_EVENT": outcome.event},
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return "" if done.returncode == 0 else f"it ended with {done.returncode}: {' '.join(done.stderr.split())[:200]}"

@@ -1,0 +1,92 @@
+"""A job as a batch script of Slurm, and a line for scrontab."""
+
+import math
+import shlex
+from dataclasses import replace
+
+from sluiceway.errors import ConfigError
+from sluiceway.launch.jobs import Job
+from sluiceway.launch.render.place import Place
+
+_PORT = 6379
+
+
+def render(name: str, job: Job, place: Place) -> dict[str, str]:
+    """Return the script, and the line of scrontab where the job has a schedule.
+
+    Raises:
+        ConfigError: the schedule names a time zone, which Slurm does not know.
+    """
+    place = replace(place, root=job.slurm.project or place.root)
+    files = {f"{name}.sbatch": _script(name, job, place)}
+    if job.schedule:
+        if job.schedule.zone:
+            raise ConfigError(
+                f"jobs.{name}.schedule.zone is {job.schedule.zone}, and scrontab reads times in the controller's zone",
+                hint="write the times in that zone, and leave `zone` out",
+            )
+        files["scrontab"] = "".join(f"#SCRON {each}\n" for each in _options(name, job, place)) + (
+            f"{job.schedule.cron} {place.folder(name)}/{name}.sbatch\n"
+        )
+    return files
+
+
+def _options(name: str, job: Job, place: Place) -> list[str]:
+    """Return sbatch's options; scrontab reads the same."""
+    slurm, resources = job.slurm, job.resources
+    per_node = math.ceil(resources.workers / slurm.nodes)
+    options = [
+        f"--job-name=sluiceway-{name}",
+        f"--chdir={place.root}",
+        f"--output={place.folder(name)}/slurm-%j.log",
+        "--open-mode=append",
+        f"--nodes={slurm.nodes}",
+        "--ntasks-per-node=1",
+        f"--cpus-per-task={resources.cpus * per_node}",
+        f"--mem={resources.mebibytes * per_node}M",
+    ]
+    options += ["--exclusive"] * (slurm.nodes > 1)  # the end of Ray's symmetric run stops every Ray of this user
+    options += [f"--gpus-per-node={resources.gpus * per_node}"] * bool(resources.gpus)
+    options += [f"--{key}={value}" for key in ("partition", "account", "qos") if (value := getattr(slurm, key))]
+    if job.budget.hours:
+        # The job ends by itself when its budget is spent; Slurm's limit stands behind it.
+        options.append(f"--time={math.ceil(job.budget.hours * 60) + math.ceil(job.grace / 60) + 1}")
+    return [*options, "--requeue", f"--signal=B:TERM@{job.grace}"]
+
+
+def _script(name: str, job: Job, place: Place) -> str:
+    head = "\n".join(f"#SBATCH {each}" for each in _options(name, job, place))
+    setup = "".join(f"{line}\n" for line in job.slurm.setup)
+    alone = job.slurm.nodes == 1
+    run = place.command(name) if alone else _symmetric(name, job, place)
+    # Beyond one node the job is a grandchild of srun's, on this very node.
+    stop = 'kill -TERM "$job"' if alone else shlex.join([place.program, "job", "cancel", name])
+    return f"""\
+#!/bin/bash
+{head}
+set -u
+{setup}{run} &
+job=$!
+# A notice of preemption, or of the end of the time: the job writes a checkpoint and ends with 75.
+told=0
+trap 'told=1; {stop}' TERM
+wait "$job"; code=$?
+if [ "$told" = 1 ]; then wait "$job"; code=$?; fi
+if [ "$code" = 75 ]; then scontrol requeue "$SLURM_JOB_ID"; fi
+exit "$code"
+"""
+
+
+def _symmetric(name: str, job: Job, place: Place) -> str:
+    """Ray on all nodes, and the job on the first; it ends everywhere when the job does."""
+    per_node = math.ceil(job.resources.workers / job.slurm.nodes)
+    ray = [f"--num-cpus={job.resources.cpus * per_node}"]
+    ray += [f"--num-gpus={job.resources.gpus * per_node}"] * bool(job.resources.gpus)
+    token = shlex.quote(f"{place.folder(name)}/ray.token")
+    return f"""\
+# Without a token, Ray's ports would be open to everybody on the network.
+export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH={token}
+[ -s "$RAY_AUTH_TOKEN_PATH" ] || (umask 077; od -An -N32 -tx1 /dev/urandom | tr -d ' \\n' > "$RAY_AUTH_TOKEN_PATH")
+head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+srun --ntasks-per-node=1 --kill-on-bad-exit=1 ray symmetric-run --address "$head:{_PORT}" \\
+  --min-nodes {job.slurm.nodes} {" ".join(ray)} -- env RAY_ADDRESS="$head:{_PORT}" {place.command(name)}"""

@@ -1,0 +1,63 @@
+"""A job as a service and a timer of systemd."""
+
+from sluiceway.launch.jobs import Job
+from sluiceway.launch.render.place import Place, schedule_of
+from sluiceway.launch.schedules import on_calendar
+
+
+def unit(name: str) -> str:
+    """Return the name of a job's units, without their ending."""
+    return f"sluiceway-{name}"
+
+
+def render(name: str, job: Job, place: Place) -> dict[str, str]:
+    """Return a service, and a timer where the job has a schedule.
+
+    Raises:
+        ConfigError: the job has no schedule.
+    """
+    schedule = schedule_of(name, job)
+    times = "\n".join(f"OnCalendar={each}" for each in on_calendar(schedule.cron, schedule.zone))
+    timer = f"""\
+[Unit]
+Description=Schedule of the Sluiceway job {name}
+
+[Timer]
+{times}
+# What was missed while the machine was off is caught up, once.
+Persistent=true
+
+[Install]
+WantedBy=timers.target
+"""
+    return {f"{unit(name)}.service": _service(name, job, place), f"{unit(name)}.timer": timer}
+
+
+def _service(name: str, job: Job, place: Place) -> str:
+    return f"""\
+[Unit]
+Description=Sluiceway job {name}: pipeline {job.pipeline} at {_escaped(job.ref)}
+
+[Service]
+Type=exec
+WorkingDirectory={_escaped(place.root)}
+ExecStart={_quoted(place.program)} job run {name}
+# A closed gate is no crash.
+SuccessExitStatus=3
+# Preempted: what is left is done at once, from the checkpoint.
+RestartForceExitStatus=75
+RestartSec=30
+# Only the job is told to stop; it tells the stage, and what is left after the grace is killed.
+KillMode=mixed
+TimeoutStopSec={job.grace}
+Nice=10
+"""
+
+
+def _escaped(text: str) -> str:
+    return text.replace("%", "%%")
+
+
+def _quoted(path: str) -> str:
+    escaped = _escaped(path)
+    return f'"{escaped}"' if " " in escaped else escaped

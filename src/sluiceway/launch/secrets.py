@@ -1,0 +1,32 @@
+"""Secrets of a job: environment variables, from a file that only its owner may read or from whoever started the job."""
+
+import os
+import stat
+from pathlib import Path
+
+from sluiceway.errors import ConfigError
+from sluiceway.launch.jobs import Job
+
+
+def load_secrets(root: Path, job: Job) -> None:
+    """Put the secrets of the job's file into the environment, and make sure that all are there.
+
+    Raises:
+        ConfigError: one is missing, or others may read the file.
+    """
+    if job.env_file:
+        path = root / job.env_file
+        if not path.exists():
+            raise ConfigError(f"{path} does not exist", hint="write NAME=value lines there, and chmod 600 it")
+        if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise ConfigError(f"{path} can be read by others than its owner", hint=f"chmod 600 {path}")
+        for line in path.read_text(encoding="utf-8").splitlines():
+            key, found, value = line.strip().partition("=")
+            if found and not key.startswith("#"):
+                os.environ.setdefault(key.removeprefix("export ").strip(), value.strip().strip("'\""))
+    missing = [each for each in job.secrets if not os.environ.get(each)]
+    if missing:
+        raise ConfigError(
+            f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not in the environment",
+            hint="export it, or write it to the file that the job's `env_file` names",
+        )

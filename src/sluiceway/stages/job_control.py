@@ -1,0 +1,147 @@
+"""``sluiceway job submit``, ``attach``, ``list`` and ``cancel``: runs of jobs here and on a Ray cluster."""
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+from rich.table import Table
+
+from sluiceway.errors import UsageError
+from sluiceway.launch import local
+from sluiceway.launch.jobs import Job, read_job, read_jobs
+from sluiceway.launch.ray_jobs import RayJobs
+from sluiceway.launch.records import JobPlaces, Record
+from sluiceway.launch.schedules import explain, next_due
+from sluiceway.stages.console import console
+
+Run = TypeVar("Run")
+_RAY_EXIT = {"SUCCEEDED": 0}
+_PATIENCE = 60
+"""Seconds beyond the grace that a run may take to end."""
+_COLOURS = {
+    "promoted": "green",
+    "running": "cyan",
+    "kept": "yellow",
+    "closed": "yellow",
+    "failed": "red",
+    "lost": "red",
+}
+
+
+def submit(root: Path, name: str, *, follow: bool) -> int:
+    """Begin a run where the job belongs, apart from this terminal, and follow it if wanted.
+
+    Raises:
+        UnknownName: there is no such job.
+        UsageError: jobs of this kind are handed over by the scheduler's own command.
+        LaunchError: it could not be begun.
+    """
+    job = read_job(root, name)
+    if job.where == "ray":
+        run = RayJobs(name, job, root).submit()
+        _say_begun(name, run, f"on {job.ray.address}")
+        return attach(root, name) if follow else 0
+    if job.where != "local":
+        raise UsageError(f"job {name!r} runs on {job.where}", hint=_handed_over(name, job))
+    record = local.submit(root, name)
+    _say_begun(name, record.id, f"as process {record.pid}")
+    return attach(root, name) if follow else 0
+
+
+def attach(root: Path, name: str) -> int:
+    """Follow the newest run until it ends, and return its exit code. Ctrl-C lets go of it and leaves it alone.
+
+    Raises:
+        UnknownName: there is no such job.
+        UsageError: it has not run yet.
+    """
+    job = read_job(root, name)
+    try:
+        if job.where == "ray":
+            jobs = RayJobs(name, job, root)
+            return _RAY_EXIT.get(jobs.follow(_newest(name, [each.id for each in jobs.runs()]), _write), 1)
+        places = JobPlaces.of(root, name)
+        ended = local.follow(places, _newest(name, places.records()), _write)
+    except KeyboardInterrupt:
+        console.print(f"\n[dim]the run goes on; `sluiceway job attach {name}` follows it again[/]")
+        return 0
+    if ended.state == "lost":
+        console.print(f"[red]process {ended.pid} ended without a word[/]: it was killed, or the machine was off")
+    return 1 if ended.exit_code is None else ended.exit_code
+
+
+def cancel(root: Path, name: str, *, here: bool = False) -> int:
+    """Tell the newest run to end with its work saved, and wait for that.
+
+    Args:
+        root: the project.
+        name: the job.
+        here: whether the run is on this machine, wherever the job belongs.
+
+    Raises:
+        UnknownName: there is no such job.
+        UsageError: it has not run yet.
+        LaunchError: it does not end.
+    """
+    job = read_job(root, name)
+    if job.where == "ray" and not here:
+        jobs = RayJobs(name, job, root)
+        run = _newest(name, [each.id for each in jobs.runs()])
+        console.print(f"[bold]cancel[/] {name}: {run} is {jobs.cancel(run).lower()}")
+        return 0
+    places = JobPlaces.of(root, name)
+    ended = local.cancel(places, _newest(name, places.records()), job.grace + _PATIENCE)
+    console.print(f"[bold]cancel[/] {name}: {ended.state}: {ended.sentence or 'it had ended'}")
+    return 0
+
+
+def listed(root: Path) -> None:
+    """Print the jobs, when they are due, and what they came to last.
+
+    Raises:
+        ConfigError: ``infra/jobs.yaml`` has faults.
+    """
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for title in ("job", "pipeline", "where", "schedule", "next", "last", "came to"):
+        table.add_column(title, overflow="fold")
+    for name, job in read_jobs(root).items():
+        last = JobPlaces.of(root, name).last()
+        state = last.state if last else "-"
+        colour = _COLOURS.get(state, "dim")
+        table.add_row(name, job.pipeline, job.where, *_times(job), _moment(last), f"[{colour}]{state}[/]")
+    console.print(table)
+
+
+def _times(job: Job) -> tuple[str, str]:
+    if job.schedule is None:
+        return "-", "-"
+    due = next_due(job.schedule.cron, job.schedule.zone, datetime.now(UTC))
+    return explain(job.schedule.cron, job.schedule.zone), due.astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def _moment(record: Record | None) -> str:
+    return datetime.fromisoformat(record.started).astimezone().strftime("%Y-%m-%d %H:%M") if record else "-"
+
+
+def _newest(name: str, runs: list[Run]) -> Run:
+    if not runs:
+        raise UsageError(f"job {name!r} has not run yet", hint=f"sluiceway job submit {name}")
+    return runs[-1]
+
+
+def _say_begun(name: str, run: str, where: str) -> None:
+    console.print(f"[bold]submit[/] {name}: run {run} began {where}")
+    console.print(f"  [cyan]sluiceway job attach {name}[/]  [dim]follows it, from any terminal[/]")
+    console.print(f"  [cyan]sluiceway job cancel {name}[/]  [dim]ends it, with its work saved[/]")
+
+
+def _handed_over(name: str, job: Job) -> str:
+    if job.where == "slurm":
+        return f"sluiceway job render {name} --to slurm --into slurm && sbatch slurm/{name}.sbatch"
+    return f"sluiceway job render {name} --to kubernetes --into k8s && kubectl create -f k8s/rayjob.yaml"
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()

@@ -1,0 +1,93 @@
+"""What a job's run left behind: verdicts, the registered version and where to look at them."""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sluiceway.config import CostGateParams, read_yaml
+from sluiceway.errors import LaunchError
+from sluiceway.gates.verdict import GateName, Verdict
+from sluiceway.launch.jobs import Job
+
+_GATES: tuple[GateName, ...] = ("data", "cost", "model")
+_DAY = 86400
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """Results of a pipeline in a working tree."""
+
+    tree: Path
+    pipeline: str
+
+    @property
+    def reports(self) -> Path:
+        """Folder of reports."""
+        return self.tree / "reports" / self.pipeline
+
+    def verdicts(self) -> list[Verdict]:
+        """Return the verdicts that there are, in the order of the gates."""
+        return [verdict for gate in _GATES if (verdict := self.verdict(gate))]
+
+    def verdict(self, gate: str) -> Verdict | None:
+        """Return the verdict of a gate, if it was asked."""
+        path = self.reports / "verdicts" / f"{gate}.json"
+        return Verdict.read(path) if path.exists() else None
+
+    def drift(self) -> float:
+        """Return the largest distance of the validated data from the last registered version, 0 to 1."""
+        verdict = Verdict.read(self.tree / "data" / "validated" / self.pipeline / "verdict.json")
+        found = [check.figure for check in verdict.checks if check.name.startswith("drift_")]
+        return max((figure for figure in found if isinstance(figure, float)), default=0.0)
+
+    def registration(self) -> dict[str, Any]:
+        """Return name, version, run and whether it became the champion.
+
+        Raises:
+            LaunchError: nothing was registered.
+        """
+        path = self.reports / "registration.json"
+        if not path.exists():
+            raise LaunchError(f"{path} is missing after register", hint="the job's log says what register did")
+        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return document
+
+    def links(self, run_id: str) -> dict[str, str]:
+        """Return where to look: the report, and the run in MLflow."""
+        from sluiceway.tracking.store import experiment, tracking_uri
+
+        links = {"report": str(self.reports / "report.html"), "run": run_id}
+        uri = tracking_uri(self.tree)
+        if uri.startswith("http"):
+            place = f"experiments/{experiment(self.tree, self.pipeline)}/runs/{run_id}"
+            links["run"] = f"{uri.rstrip('/')}/#/{place}?workflowType=machine_learning"
+        return links
+
+    def champion_days(self) -> float | None:
+        """Return how old the champion is, in days; None when there is none.
+
+        Raises:
+            TrackingError: the registry cannot be reached.
+        """
+        from sluiceway.tracking import registry
+        from sluiceway.usecases.pipeline import Pipeline
+
+        pipeline = Pipeline.load(self.pipeline, self.tree)
+        champion = registry.champion(pipeline.root, registry.registry_name(pipeline))
+        return (time.time() - champion.made) / _DAY if champion else None
+
+
+def budget_seconds(root: Path, job: Job) -> float | None:
+    """Return the seconds that a run may take, by time and by money; None where there is no limit."""
+    budget = job.budget
+    limits = [budget.hours * 3600] if budget.hours else []
+    if budget.cost:
+        path = root / "pipelines" / job.pipeline / "params.yaml"
+        cost: Mapping[str, Any] = (read_yaml(path).get("gates") or {}).get("cost") or {}
+        price = cost.get("price_per_device_hour", CostGateParams().price_per_device_hour)
+        if price:
+            limits.append(budget.cost / (price * job.resources.workers) * 3600)
+    return min(limits, default=None)

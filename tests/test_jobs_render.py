@@ -1,0 +1,302 @@
+"""What schedulers get: golden files, and the schedulers' own schemas and checkers."""
+
+import copy
+import importlib.metadata
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from ruamel.yaml import YAML
+
+from projects import ROOT
+from sluiceway.errors import ConfigError
+from sluiceway.launch.jobs import Job
+from sluiceway.launch.render import RENDERERS
+from sluiceway.launch.render.place import Place
+from teams import FULL, PLAIN
+
+GOLDEN = Path(__file__).parent / "golden" / "jobs"
+CRDS = ROOT.parent / "shared" / "kuberay-crds"
+PLACE = Place("/srv/project", "/opt/sluiceway/bin/sluiceway")
+RAY = importlib.metadata.version("ray")
+
+
+def with_changes(job: Job, **changes: Any) -> Job:
+    return Job.model_validate({**job.model_dump(), **changes})
+
+
+UNZONED = with_changes(FULL, schedule={"cron": "0 3 1 * MON"})
+CASES = {
+    "cron-plain": ("cron", PLAIN),
+    "cron-full": ("cron", FULL),
+    "systemd-plain": ("systemd", PLAIN),
+    "systemd-full": ("systemd", FULL),
+    "slurm-plain": ("slurm", PLAIN),
+    "slurm-full": ("slurm", UNZONED),
+    "kubernetes-full": ("kubernetes", FULL),
+    "kubernetes-one": ("kubernetes", with_changes(FULL, resources={"gpus": 1}, schedule=None)),
+    "kubernetes-raycronjob": (
+        "kubernetes",
+        with_changes(FULL, kubernetes={**FULL.kubernetes.model_dump(), "schedule_with": "RayCronJob"}),
+    ),
+}
+
+
+def rendered(case: str) -> dict[str, str]:
+    target, job = CASES[case]
+    return RENDERERS[target]("nightly", job, PLACE)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_written_is_the_golden_file(case: str, request: pytest.FixtureRequest) -> None:
+    text = "".join(f"=== {name}\n{text}" for name, text in rendered(case).items()).replace(RAY, "@RAY@")
+    assert text == (GOLDEN / f"{case}.txt").read_text(encoding="utf-8")
+
+
+def documents(case: str) -> list[Any]:
+    yaml = YAML(typ="safe", pure=True)
+    return [each for text in rendered(case).values() for each in yaml.load_all(text)]
+
+
+def kubernetes_documents() -> Iterator[tuple[str, Any]]:
+    for case, (target, _) in CASES.items():
+        if target == "kubernetes":
+            for document in documents(case):
+                yield case, document
+                for embedded in document.get("data", {}).values():
+                    yield case, json.loads(embedded)
+
+
+# Kubernetes.
+
+
+def test_core_kinds_are_what_kubernetes_takes() -> None:
+    import kubernetes_validate
+
+    core = [each for _, each in kubernetes_documents() if "ray.io" not in each["apiVersion"]]
+    assert {each["kind"] for each in core} == {"ServiceAccount", "Role", "RoleBinding", "ConfigMap", "CronJob"}
+    for document in core:
+        kubernetes_validate.validate(document, "1.31", strict=True)
+        wrong = copy.deepcopy(document)
+        wrong["metadata"]["labls"] = {}
+        with pytest.raises(kubernetes_validate.ValidationError):
+            kubernetes_validate.validate(wrong, "1.31", strict=True)
+
+
+def closed(schema: Any) -> Any:
+    """Return a CRD's schema as strict JSON schema: unknown keys are faults."""
+    if isinstance(schema, list):
+        return [closed(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    made = {key: closed(value) for key, value in schema.items()}
+    if isinstance(made.get("properties"), dict) and not made.get("x-kubernetes-preserve-unknown-fields"):
+        made.setdefault("additionalProperties", False)
+    if made.pop("x-kubernetes-int-or-string", False):
+        made = {"anyOf": [{"type": "integer"}, {"type": "string"}]}
+    if made.pop("nullable", False) and "type" in made:
+        made["type"] = [made["type"], "null"]
+    return made
+
+
+@pytest.fixture(scope="module")
+def crds() -> dict[str, Any]:
+    if not CRDS.is_dir():
+        pytest.skip(f"{CRDS} is not here: KubeRay's schemas are kept beside the repository")
+    schemas = {}
+    for path in CRDS.glob("*.yaml"):
+        crd = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        (version,) = [each for each in crd["spec"]["versions"] if each["name"] == "v1"]
+        schema = closed(version["schema"]["openAPIV3Schema"])
+        schema["properties"]["metadata"] = {"type": "object"}
+        schemas[crd["spec"]["names"]["kind"]] = schema
+    return schemas
+
+
+def test_rays_kinds_are_what_kuberay_takes(crds: dict[str, Any]) -> None:
+    rays = [each for _, each in kubernetes_documents() if "ray.io" in each["apiVersion"]]
+    assert {each["kind"] for each in rays} == {"RayJob", "RayCronJob"}
+    for document in rays:
+        jsonschema.validate(document, crds[document["kind"]])
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("entrypont",), "x"),
+        (("backoffLimit",), "many"),
+        (("rayClusterSpec", "authOptions", "mode"), "open"),
+        (("rayClusterSpec", "headGroupSpec", "template", "spec", "terminationGracePeriod"), 1),
+    ],
+)
+def test_a_fault_in_a_rayjob_is_caught(crds: dict[str, Any], place: tuple[str, ...], value: Any) -> None:
+    document = copy.deepcopy(documents("kubernetes-one")[0])
+    inner = document["spec"]
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(document, crds["RayJob"])
+
+
+def pods(document: Any) -> Iterator[Any]:
+    """Yield every pod's spec in a manifest."""
+    if isinstance(document, dict):
+        if "containers" in document:
+            yield document
+        for value in document.values():
+            yield from pods(value)
+    elif isinstance(document, list):
+        for value in document:
+            yield from pods(value)
+
+
+def test_no_pod_is_root_or_holds_a_secret() -> None:
+    found = [pod for _, document in kubernetes_documents() for pod in pods(document)]
+    assert len(found) > 8
+    for pod in found:
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        for container in pod["containers"]:
+            assert container["securityContext"]["allowPrivilegeEscalation"] is False
+            assert container["resources"]["limits"].keys() >= {"cpu", "memory"}
+            assert all("value" not in variable for variable in container.get("env", []))
+
+
+def test_the_grace_of_pods_outlasts_the_jobs_own() -> None:
+    spec = documents("kubernetes-full")[0]["spec"]["rayClusterSpec"]
+    head = spec["headGroupSpec"]["template"]["spec"]
+    assert head["terminationGracePeriodSeconds"] > FULL.grace
+    assert head["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][-3:] == ["job", "cancel", "nightly"]
+    (workers,) = spec["workerGroupSpecs"]
+    assert workers["replicas"] == 4
+    assert workers["template"]["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
+
+
+def test_kubernetes_needs_an_image() -> None:
+    with pytest.raises(ConfigError, match="names no image"):
+        RENDERERS["kubernetes"]("nightly", PLAIN, PLACE)
+
+
+# cron, systemd and Slurm.
+
+
+@pytest.mark.parametrize("target", ["cron", "systemd"])
+def test_a_schedule_is_needed(target: str) -> None:
+    with pytest.raises(ConfigError, match="has no schedule"):
+        RENDERERS[target]("nightly", with_changes(PLAIN, schedule=None), PLACE)
+
+
+def test_a_percent_sign_does_not_end_the_command_in_a_crontab() -> None:
+    text = RENDERERS["cron"]("nightly", PLAIN, Place("/srv/100%", "sluiceway"))["crontab"]
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    assert len(lines) == 2
+    assert not any(re.search(r"(?<!\\)%", line) for line in lines)
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
+@pytest.mark.parametrize("case", ["systemd-plain", "systemd-full"])
+def test_systemd_takes_the_units(case: str, tmp_path: Path) -> None:
+    program = tmp_path / "sluiceway"
+    program.write_text("#!/bin/sh\n", encoding="utf-8")
+    program.chmod(0o755)
+    target, job = CASES[case]
+    files = RENDERERS[target]("nightly", job, Place(str(tmp_path), str(program)))
+    for name, text in files.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    done = verified(tmp_path, files)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    (tmp_path / "sluiceway-nightly.timer").write_text("[Timer]\nOnCalender=daily\n", encoding="utf-8")
+    assert "OnCalender" in verified(tmp_path, files).stderr
+
+
+def verified(folder: Path, files: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    command = ["systemd-analyze", "verify", "--man=no", *(str(folder / name) for name in files)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_scrontab_knows_no_time_zone() -> None:
+    with pytest.raises(ConfigError, match="controller's zone"):
+        RENDERERS["slurm"]("nightly", FULL, PLACE)
+
+
+@pytest.mark.parametrize("case", ["slurm-plain", "slurm-full"])
+def test_the_batch_script_is_one_that_bash_reads(case: str) -> None:
+    script = rendered(case)["nightly.sbatch"]
+    done = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(("code", "requeued"), [(0, False), (1, False), (3, False), (75, True)])
+def test_only_a_preempted_job_is_queued_again(code: int, requeued: bool, tmp_path: Path) -> None:
+    """The script runs for real, with a job that ends as it is told and a ``scontrol`` that writes what it is asked."""
+    done, asked = run_script(tmp_path, f"exit {code}")
+    assert done.returncode == code
+    assert asked == (["requeue 4711"] if requeued else [])
+
+
+def test_the_notice_reaches_the_job_and_its_answer_the_queue(tmp_path: Path) -> None:
+    job = f"trap 'kill $!; exit 75' TERM; sleep 60 & touch {tmp_path}/ready; kill -TERM $PPID; wait"
+    done, asked = run_script(tmp_path, job)
+    assert done.returncode == 75
+    assert asked == ["requeue 4711"]
+
+
+def run_script(folder: Path, job: str) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+    log = folder / "scontrol.log"
+    for name, text in {"sluiceway": job, "scontrol": f'echo "$*" >> {log}'}.items():
+        (folder / name).write_text(f"#!/bin/bash\n{text}\n", encoding="utf-8")
+        (folder / name).chmod(0o755)
+    script = RENDERERS["slurm"]("nightly", PLAIN, Place(str(folder), str(folder / "sluiceway")))["nightly.sbatch"]
+    done = subprocess.run(
+        ["bash", "-c", script],
+        env={"PATH": f"{folder}:/usr/bin:/bin", "SLURM_JOB_ID": "4711"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    return done, log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+
+
+# The schedule.
+
+
+@pytest.mark.parametrize(
+    ("line", "zone", "expected"),
+    [
+        ("30 2 * * *", None, ["*-*-* 02:30:00"]),
+        ("*/15 * * * *", "UTC", ["*-*-* *:00,15,30,45:00 UTC"]),
+        ("0 9-11 * jan,jul 1-5", None, ["Mon,Tue,Wed,Thu,Fri *-01,07-* 09,10,11:00:00"]),
+        ("0 3 1 * 0", None, ["*-*-01 03:00:00", "Sun *-*-* 03:00:00"]),
+        ("0 3 * * 7", None, ["Sun *-*-* 03:00:00"]),
+    ],
+)
+def test_a_line_of_cron_as_systemd_writes_it(line: str, zone: str | None, expected: list[str]) -> None:
+    from sluiceway.launch.schedules import on_calendar
+
+    assert on_calendar(line, zone) == expected
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
+@pytest.mark.parametrize("line", ["30 2 * * *", "*/20 */6 * * *", "0 0 13 * 5", "5 4 1-7 2,3 *", "17 23 * * sun"])
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu"])
+def test_systemd_fires_when_cron_would(line: str, zone: str) -> None:
+    from sluiceway.launch.schedules import next_due, on_calendar
+
+    base = datetime(2026, 11, 29, 12, 0, 30, tzinfo=UTC)
+    ours = [base]
+    for _ in range(5):
+        ours.append(next_due(line, zone, ours[-1]))
+    theirs: set[str] = set()
+    for each in on_calendar(line, zone):
+        command = ["systemd-analyze", "calendar", "--iterations=5", "--base-time", "2026-11-29 12:00:30 UTC", each]
+        said = subprocess.run(command, env={"TZ": "UTC"}, capture_output=True, text=True, check=True).stdout
+        theirs |= set(re.findall(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC", said)[:])
+    assert [moment.strftime("%Y-%m-%d %H:%M:%S") for moment in ours[1:]] == sorted(theirs - {"2026-11-29 12:00:30"})[:5]
