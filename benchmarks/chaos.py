@@ -217,7 +217,7 @@ def nan_loss(lab: Lab) -> Outcome:
 
 def tracking_server_away(lab: Lab) -> Outcome:
     """The tracking server is killed in mid-training and is back 20 s later."""
-    options: dict[str, object] = {"epochs": 1500.0, "validate_every": 100.0}
+    options: dict[str, object] = {"epochs": 600.0, "validate_every": 100.0}
     whole = lab.undisturbed(options)
     with tracking_server(lab.folder / "server") as (uri, stop, start):
         training = lab.training("server-away", options, MLFLOW_TRACKING_URI=uri).start()
