@@ -1286,7 +1286,7 @@ def read_pairs(raw: Path) -> Pairs:
     """The pairs of each two files."""
     found = {}
     for path in sorted(raw.glob(f"*{_SIDES[0]}")):
-        lines = [path.with_suffix(end).read_text(encoding="utf-8").split("\n")[:-1] for end in _SIDES]
+        lines = [path.with_suffix(end).read_text("utf-8", "surrogateescape").split("\n")[:-1] for end in _SIDES]
         found[path.stem] = list(zip(*lines, strict=True))
     return found
 
