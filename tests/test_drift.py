@@ -39,7 +39,6 @@ DOCS = [
         "docs/usecases.md",
         "docs/data-gate.md",
         "docs/huggingface.md",
-        "docs/interruptions.md",
         "docs/layers.md",
         "docs/training.md",
         "data/corrections/README.md",
