@@ -82,16 +82,19 @@ def test_a_wide_beam_finds_the_likeliest_text(seed, count, characters):
 
 
 @settings(max_examples=40)
-@given(seed=st.integers(0, 10_000), count=st.integers(1, 5), weight=st.floats(0.1, 2.0))
-def test_a_wide_beam_weighs_the_language_too(seed, count, weight):
+@given(
+    seed=st.integers(0, 10_000), count=st.integers(1, 5), weight=st.floats(0.1, 2.0), bonus=st.sampled_from([0.0, 1.3])
+)
+def test_a_wide_beam_weighs_language_and_length_too(seed, count, weight, bonus):
     rows = answers(seed, count, 4)
     language = CharacterModel(CharacterModel.learn([[1, 2, 3, 1, 2], [2, 2, 1]], 3), 3)
 
     def score(text):
-        return every[text] + weight * sum(language(text[:at])[each] for at, each in enumerate(text))
+        said = sum(language(text[:at])[each] for at, each in enumerate(text))
+        return every[text] + weight * said + bonus * len(text)
 
     every = by_brute_force(rows)
-    found = beam_search(rows, 10_000, language, weight)
+    found = beam_search(rows, 10_000, language, weight, bonus)
     assert score(found) == pytest.approx(max(score(text) for text in every))
 
 

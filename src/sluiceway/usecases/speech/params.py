@@ -80,6 +80,9 @@ class TranscribedEncoding(SpeechEncoding):
     """Characters of the n-grams, learned from the training texts, that help to read; 0: none."""
     language: float = Field(0.5, ge=0)
     """Weight of what the n-grams say."""
+    bonus: float = Field(0.8, ge=0)
+    """Nats added for each character that is read. N-grams make a text the less likely the longer it is, by about one
+    and a half nats per character times their weight; without the bonus little is read of what was hardly understood."""
 
 
 class ConvParams(ModelParams):

@@ -35,7 +35,7 @@ class _Beginning:
     blank: float = _NEVER
     last: float = _NEVER
     language: float = 0.0
-    """What the language model says of it, weighed."""
+    """What the language model says of it, weighed, and the bonus of its characters."""
 
     @property
     def acoustic(self) -> float:
@@ -47,7 +47,7 @@ class _Beginning:
 
 
 def beam_search(
-    log_probabilities: Floats, beam: int, language: Language | None = None, weight: float = 0.0
+    log_probabilities: Floats, beam: int, language: Language | None = None, weight: float = 0.0, bonus: float = 0.0
 ) -> tuple[int, ...]:
     """Return the likeliest text found by following the best beginnings (Hannun et al., 2014).
 
@@ -56,6 +56,7 @@ def beam_search(
         beam: beginnings that are followed; of enough of them, without a language model, the likeliest is found.
         language: what may follow a beginning.
         weight: of what it says.
+        bonus: added for each character: else a text is the likelier the shorter it is.
     """
     beginnings: dict[tuple[int, ...], _Beginning] = {(): _Beginning(blank=0.0)}
     for moment in log_probabilities.tolist():
@@ -73,7 +74,7 @@ def beam_search(
                 new = grown.get(longer)
                 if new is None:
                     said = weight * following[k] if following else 0.0
-                    new = grown[longer] = _Beginning(language=old.language + said)
+                    new = grown[longer] = _Beginning(language=old.language + said + bonus)
                 # After its like, a character is only new when a blank stands between.
                 before = old.blank if text and text[-1] == k else old.acoustic
                 new.last = _add(new.last, before + moment[k])

@@ -187,7 +187,8 @@ def read_out(logits: "Tensor", batch: Batch, encoding: Encoding, beam: int | Non
     if beam == 1:
         return [_text(greedy(row), encoding) for row in rows]
     language = CharacterModel(encoding["counts"], len(encoding["characters"]) + 1) if encoding["counts"] else None
-    return [_text(beam_search(row, beam, language, encoding["language"]), encoding) for row in rows]
+    weight, bonus = (encoding["language"], encoding["bonus"]) if language else (0.0, 0.0)
+    return [_text(beam_search(row, beam, language, weight, bonus), encoding) for row in rows]
 
 
 def _text(numbers: Sequence[int], encoding: Encoding) -> str:
