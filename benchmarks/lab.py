@@ -235,6 +235,7 @@ def cluster(nodes: int, *, stock: bool = False) -> Iterator[tuple[Any, list[Any]
         settle()
     from ray.cluster_utils import Cluster
 
+    _forget_token()
     small = {"object_store_memory": 80_000_000}
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **small})
     try:
@@ -245,6 +246,15 @@ def cluster(nodes: int, *, stock: bool = False) -> Iterator[tuple[Any, list[Any]
         made.shutdown()
         os.environ.clear()
         os.environ.update(before)
+        _forget_token()
+
+
+def _forget_token() -> None:
+    """Let Ray look again for the mode and the token of this process: it remembers those of an earlier cluster."""
+    from ray._raylet import AuthenticationTokenLoader, Config
+
+    AuthenticationTokenLoader.instance().reset_cache()
+    Config.initialize("")
 
 
 def processes_of(node: Any) -> list[psutil.Process]:

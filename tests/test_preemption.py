@@ -97,7 +97,7 @@ def test_two_workers_leave_after_the_same_step(finished: Project, tmp_path: Path
 @pytest.mark.slow
 def test_a_whole_stage_asks_for_a_requeue_and_dies_with_dvc(project: Project) -> None:
     """What DVC makes of it, what MLflow says, that nobody trains beside it, and that the same run goes on."""
-    project.set("digits", "train.epochs", 20)
+    project.set("digits", "train.epochs", 80)
     project.set("digits", "gates.cost.max_hours", 5)
     project.set("digits", "train.checkpoint_every", 100_000)
     project.set("digits", "train.keep_every", 1)

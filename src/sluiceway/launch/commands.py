@@ -201,6 +201,6 @@ def environment(tree: Path) -> dict[str, str]:
     """Return the environment of a job's commands: this interpreter's tools, and the code of the working tree."""
     path = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
     code = [str(tree / "src")] * (tree / "src" / "sluiceway").is_dir()
-    code += [os.environ["PYTHONPATH"]] * bool(os.environ.get("PYTHONPATH"))
+    code += filter(None, [os.environ.get("PYTHONPATH")])
     made = {**os.environ, "PATH": os.pathsep.join(path), "DVC_NO_ANALYTICS": "true", "NO_COLOR": "1", MARK: str(tree)}
     return {**made, "PYTHONPATH": os.pathsep.join(code)} if code else made

@@ -4,11 +4,13 @@ import faulthandler
 import os
 import socket
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
 import pytorch_lightning as pl
 
+from sluiceway.errors import room_for
 from sluiceway.training.job import Places, write_json
 
 
@@ -32,13 +34,15 @@ class Pulse(pl.Callback):
 
     def __init__(self, places: Places, rank: int, limit: float | None) -> None:
         path = places.stack(rank)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("w", encoding="utf-8")
+        with room_for("where a worker leaves word", path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("w", encoding="utf-8")
         self._limit = limit
         self._longest = 0.0
         self._last: float | None = None
         self._wound_up = 0.0
-        write_json(places.worker(rank), {"pid": os.getpid(), "host": socket.gethostname(), "started": time.time()})
+        with suppress(OSError):  # on a full disk nobody can look it up; the training needs it not
+            write_json(places.worker(rank), {"pid": os.getpid(), "host": socket.gethostname(), "started": time.time()})
 
     def __enter__(self) -> Self:
         self._wind_up(self.FIRST)
