@@ -272,7 +272,7 @@ def main() -> None:
     """Run trials and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=sorted(FAULTS), help="one pipeline")
-    parser.add_argument("--faults", default="", help="faults whose name has this in it")
+    parser.add_argument("--faults", nargs="+", default=[""], help="faults whose name has one of these in it")
     parser.add_argument("--clean", type=int, default=60, help="clean resamples, over all pipelines")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--raw", type=Path, default=ROOT / "data" / "raw", help="raw folders by pipeline")
@@ -309,7 +309,7 @@ def run(chosen: argparse.Namespace) -> tuple[list[Outcome], list[dict[str, objec
                 keep_clean(bench, keep)
             bench.look_at_clean_data()
             for fault in FAULTS[name]:
-                if chosen.faults in fault.name:
+                if any(part in fault.name for part in chosen.faults):
                     for rate in fault.rates:
                         outcomes.append(trial(bench, fault, rate, chosen.seed, keep))
                         print(json.dumps(asdict(outcomes[-1])), flush=True)
