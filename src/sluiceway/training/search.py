@@ -8,9 +8,10 @@ import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from sluiceway.config import TRACKED, Domain, Tune, parse, read_yaml
+from sluiceway.config import TRACKED, CostGateParams, Domain, Tune, parse, read_yaml
 from sluiceway.errors import ConfigError
 from sluiceway.training.job import Job, fingerprint
 from sluiceway.training.plan import Plan
@@ -217,7 +218,7 @@ def _present(pipeline: Pipeline, option: str) -> Any:
     return place
 
 
-def _file(pipeline: Pipeline) -> Any:
+def _file(pipeline: Pipeline) -> Path:
     return pipeline.root / "pipelines" / pipeline.name / "params.yaml"
 
 
@@ -234,3 +235,8 @@ def score(settings: Tune, values: Sequence[float], *, keep: str) -> float:
     if keep == "last":
         return values[-1]
     return min(finite) if settings.best == "lowest" else max(finite)
+
+
+def budget(settings: Tune, limits: CostGateParams) -> tuple[float, float]:
+    """Return the hours and the money that all trials together may take."""
+    return settings.max_hours or limits.max_hours, settings.max_cost or limits.max_cost

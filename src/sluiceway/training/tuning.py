@@ -25,7 +25,7 @@ from sluiceway.launch.cluster import connected
 from sluiceway.training import memory
 from sluiceway.training.checkpoints import newest_step
 from sluiceway.training.job import Job, Places
-from sluiceway.training.search import Candidate, Search, rung, score
+from sluiceway.training.search import Candidate, Search, budget, rung, score
 from sluiceway.training.trials import Record, Trial, spent, trial_of
 
 _SETTINGS = {
@@ -122,6 +122,12 @@ class _Trainable(tune.Trainable):
         self.setup(new_config)
         return True
 
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Leave nothing to Tune: the trial's folder has it all."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Take nothing from Tune: what was reached before is reported again."""
+
     def step(self) -> dict[str, Any]:
         """Train up to the next decision, or say what was reached before."""
         number, self._next = self._next, self._next + 1
@@ -187,11 +193,6 @@ class _Trainable(tune.Trainable):
     def _said(self, number: int, value: float, *, done: bool, recalled: bool = False) -> dict[str, Any]:
         share = self._tune.reduction**number
         return {_TIME: share, _SCORE: value, "number": self._number, "done": done, "recalled": recalled}
-
-
-def budget(settings: Tune, limits: CostGateParams) -> tuple[float, float]:
-    """Return the hours and the money that all trials together may take."""
-    return settings.max_hours or limits.max_hours, settings.max_cost or limits.max_cost
 
 
 class _Halving(ASHAScheduler):
