@@ -3,7 +3,7 @@
 import json
 import math
 from contextlib import AbstractContextManager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,8 +110,6 @@ def _track(pipeline: Pipeline, run: "Run", folder: Path, candidate: Candidate, r
     seal(folder / "run.json", {"run_id": run.id})
     if not record.end or record.run_id:
         return
-    from dataclasses import replace
-
     from sluiceway.tracking.run import MetricPoint
     from sluiceway.tracking.runs import record_trial
 

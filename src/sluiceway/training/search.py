@@ -84,7 +84,7 @@ def shares(plan: Plan, grace: float, reduction: int) -> tuple[float, ...]:
     found: list[float] = [1.0]
     while found[-1] / reduction >= grace:
         found.append(found[-1] / reduction)
-    boundaries = {rung(plan, share): share for share in found}
+    boundaries = {rung(plan, share): share for share in reversed(found)}  # of equal ones the largest stays
     return tuple(sorted(boundaries.values()))
 
 
@@ -102,7 +102,8 @@ def points(settings: Tune) -> Iterator[dict[str, Any]]:
         return
     names = sorted(settings.space)
     for point in Halton(len(names), rng=settings.seed).random(settings.trials - 1):
-        yield {name: value_at(settings.space[name], float(u)) for name, u in zip(names, point, strict=True)}
+        places = dict(zip(names, point, strict=True))
+        yield {name: value_at(domain, float(places[name])) for name, domain in settings.space.items()}
 
 
 def value_at(domain: Domain, u: float) -> Any:

@@ -63,7 +63,7 @@ def run(search: Search, folder: Path, on_change: Callable[[Candidate, Record], N
     def told(number: int) -> None:
         on_change(candidates[number], trial_of(folder, candidates[number]).now())
 
-    with connected(), TemporaryDirectory() as scratch:
+    with connected(), TemporaryDirectory(dir=folder) as scratch:
         logging.getLogger("ray.tune").setLevel(logging.ERROR)
         tune.Tuner(
             tune.with_resources(_Trainable, resources),
@@ -76,7 +76,7 @@ def run(search: Search, folder: Path, on_change: Callable[[Candidate, Record], N
             ),
             run_config=tune.RunConfig(
                 name="search",
-                storage_path=scratch,  # nothing of it is needed again
+                storage_path=scratch,  # on a disk that all nodes share; nothing of it is needed again
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=job.retries),
                 callbacks=[_Told(told)],
