@@ -139,7 +139,8 @@ def _result(pipeline: Pipeline, found: Search, folder: Path, run_id: str) -> Sea
     tried = [_tried(pipeline, found, candidate, trial_of(folder, candidate).now()) for candidate in found.candidates]
     winner: Tried | None = None
     for each in tried:
-        if each.end == "finished" and (winner is None or better(settings, each.score, winner.score)):
+        known = each.end == "finished" and math.isfinite(each.score)
+        if known and (winner is None or better(settings, each.score, winner.score)):
             winner = each
     hours, money = budget(settings, limits)
     diff = ""
@@ -240,6 +241,9 @@ def _say_next(pipeline: Pipeline, result: SearchResult, *, applied: bool) -> Non
             f"the budget of {result.budget} is spent: {left} trials have not ended; raise tune.max_hours or "
             "tune.max_cost, and the same command goes on with them"
         )
+    limits = pipeline.params.gates.cost
+    if result.winner and (result.winner.cost > limits.max_cost or result.winner.seconds > 3600 * limits.max_hours):
+        warn("what won takes more than gates.cost allows a training: `sluiceway train` will refuse it")
     if result.diff and applied:
         lines.append((f"dvc repro register@{pipeline.name}", "train with the new parameters"))
     elif result.diff:
