@@ -182,12 +182,14 @@ def _faults(pipeline: Pipeline, document: Mapping[str, Any], name: str, domain: 
     elif section == "train" and option in FREE:
         yield f"{name}: changes no result, only how it is come by"
     else:
+        said: set[str] = set()
         for value in domain.choice if domain.choice is not None else domain.ends or ():
             try:
                 _with(pipeline, document, {name: value})
             except ConfigError as error:
-                for line in error.message.splitlines()[1:] or [error.message]:
-                    yield f"{name} = {value!r}: {line.strip()}"
+                new = [line.strip() for line in error.message.splitlines()[1:] or [error.message]]
+                yield from (f"{name} = {value!r}: {line}" for line in new if line not in said)
+                said.update(new)  # an option that does not exist is told once, not for each of its values
 
 
 def _with(pipeline: Pipeline, document: Mapping[str, Any], values: Mapping[str, Any]) -> Pipeline:
