@@ -49,6 +49,8 @@ def tune(pipeline: Pipeline, *, apply: bool = False) -> None:
         if found.impossible:
             warn(f"{found.impossible} of {found.tune.trials} trials are left out: their values do not fit each other")
         with locked(folder.with_name(f"{found.key}.lock"), f"search {found.key}"), _run_of(pipeline, folder) as run:
+            folder.mkdir(parents=True, exist_ok=True)
+            seal(folder / "run.json", {"run_id": run.id})
             with clock("learning"):
                 _train(found, folder, lambda each, record: _track(pipeline, run, folder, each, record))
             with clock("tracking"):
@@ -107,7 +109,6 @@ def _run_of(pipeline: Pipeline, folder: Path) -> "AbstractContextManager[Run]":
 
 def _track(pipeline: Pipeline, run: "Run", folder: Path, candidate: Candidate, record: Record) -> None:
     """Tell MLflow of a trial that has ended, once."""
-    seal(folder / "run.json", {"run_id": run.id})
     if not record.end or record.run_id:
         return
     from sluiceway.tracking.run import MetricPoint
