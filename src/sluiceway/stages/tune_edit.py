@@ -15,9 +15,10 @@ def edited(text: str, values: Mapping[str, Any]) -> str:
     """Return a YAML document with other values of some options, by dotted name."""
     yaml = _alike(text)
     document = yaml.load(text)
+    plain = _dumped(yaml, document)
     for option, value in values.items():
         put(document, option, value)
-    return _dumped(yaml, document)
+    return _restored(text, plain, _dumped(yaml, document))
 
 
 def difference(before: str, after: str, path: Path) -> str:
@@ -33,6 +34,25 @@ def write(path: Path, text: str) -> None:
     draft = path.with_name(f".{path.name}.draft")
     draft.write_text(text, encoding="utf-8")
     draft.replace(path)
+
+
+def _restored(text: str, plain: str, after: str) -> str:
+    """Put lines back as a person laid them out, where only the writer of YAML and no edit has changed them.
+
+    Args:
+        text: as it was.
+        plain: the same, written by the writer.
+        after: the edited document, written by the writer.
+    """
+    mine, before, result = (each.splitlines(keepends=True) for each in (text, plain, after))
+    same = difflib.SequenceMatcher(None, before, result, autojunk=False).get_matching_blocks()
+    laid_out = difflib.SequenceMatcher(None, before, mine, autojunk=False).get_opcodes()
+    for kind, start, end, first, last in reversed(laid_out):  # from below, so that lines above keep their places
+        block = next((each for each in same if each.a <= start and end <= each.a + each.size), None)
+        if kind != "equal" and block:
+            offset = block.b - block.a
+            result[start + offset : end + offset] = mine[first:last]
+    return "".join(result)
 
 
 def _alike(text: str) -> YAML:
