@@ -41,6 +41,7 @@ DOCS = [
         "docs/huggingface.md",
         "docs/layers.md",
         "docs/training.md",
+        "docs/tuning.md",
         "data/corrections/README.md",
         "data/sides/README.md",
         "docs/jobs.md",

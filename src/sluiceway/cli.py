@@ -28,6 +28,7 @@ app = typer.Typer(
 )
 
 STAGES, DATA, JOBS, LOOK = "Stages (dvc repro runs them in order)", "Data", "Jobs", "Look"
+SEARCH = "Search"
 PipelineName = Annotated[str, typer.Argument(metavar="PIPELINE", help="Name of a folder below pipelines/.")]
 
 
@@ -164,6 +165,20 @@ def split(pipeline: PipelineName) -> None:
     from sluiceway.stages.split import split as run
 
     run(_load(pipeline))
+
+
+@app.command(
+    rich_help_panel=SEARCH,
+    epilog="Examples:  sluiceway tune digits  |  sluiceway tune digits --apply",
+)
+def tune(
+    pipeline: PipelineName,
+    apply: Annotated[bool, typer.Option("--apply", help="Write what won into params.yaml; comments stay.")] = False,
+) -> None:
+    """Search for better parameters under the cost budget; an interrupted search goes on."""
+    from sluiceway.stages.tune import tune as run
+
+    run(_load(pipeline), apply=apply)
 
 
 @app.command(rich_help_panel=LOOK, epilog="Example:  sluiceway show digits")

@@ -18,6 +18,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    JsonValue,
     ValidationError,
     create_model,
     field_validator,
@@ -359,6 +360,62 @@ class Register(Section):
     """Name in the registry; default: the pipeline's."""
 
 
+class Domain(Section):
+    """Values that an option may take in a search: one of these four."""
+
+    choice: list[JsonValue] | None = Field(None, min_length=1)
+    """One of these values."""
+    uniform: list[float] | None = Field(None, min_length=2, max_length=2)
+    """A number between the least and the largest, all equally likely."""
+    loguniform: list[float] | None = Field(None, min_length=2, max_length=2)
+    """Likewise, all orders of magnitude equally likely: for learning rates, decay, widths of priors."""
+    randint: list[int] | None = Field(None, min_length=2, max_length=2)
+    """An integer from the least to the largest, both included."""
+
+    @model_validator(mode="after")
+    def _is_one_range(self) -> Self:
+        given = self.model_dump(exclude_none=True)
+        if len(given) != 1:
+            raise ValueError("give one of choice, uniform, loguniform, randint")
+        ends = self.ends
+        if ends and ends[0] >= ends[1]:
+            raise ValueError(f"{ends[0]:g} is not less than {ends[1]:g}")
+        if self.loguniform and self.loguniform[0] <= 0:
+            raise ValueError("loguniform begins above 0")
+        return self
+
+    @property
+    def ends(self) -> "Sequence[float] | None":
+        """The least and the largest value; None: it is a choice."""
+        return self.uniform or self.loguniform or self.randint
+
+
+class Tune(Section):
+    """How ``sluiceway tune`` searches for better parameters. No stage reads it: a change runs nothing again."""
+
+    space: dict[str, Domain] = Field(default_factory=dict)
+    """What is searched: by dotted name, options of ``model``, ``objective`` and ``train``."""
+    trials: int = Field(20, ge=1)
+    """Trainings that are begun; the first has the present parameters."""
+    metric: str = "loss"
+    """Figure of the validation that decides."""
+    best: Literal["lowest", "highest"] = "lowest"
+    """Which value of it is the best."""
+    grace: float = Field(0.1, gt=0, le=1)
+    """Share of a training before which no trial is stopped."""
+    reduction: int = Field(3, ge=2)
+    """Of so many trials that come to a decision, one goes on; the next decision is when it has trained as many times
+    longer."""
+    parallel: int = Field(1, ge=1)
+    """Trials at a time. On one machine they share its cores."""
+    max_hours: float | None = Field(None, gt=0)
+    """Hours of training, all trials added up, after which no trial goes on; null: ``gates.cost.max_hours``."""
+    max_cost: float | None = Field(None, gt=0)
+    """Likewise money, in ``gates.cost.currency``; null: ``gates.cost.max_cost``."""
+    seed: Seed = 0
+    """Of the values that are tried. Trainings keep ``train.seed``."""
+
+
 class PipelineParams(Section):
     """``pipelines/<name>/params.yaml``."""
 
@@ -382,6 +439,8 @@ class PipelineParams(Section):
     """How the model is scored."""
     register_: Register = Field(default_factory=Register, alias="register")
     """Where the model goes."""
+    tune: Tune = Field(default_factory=Tune)
+    """How better parameters are searched for."""
 
 
 def params_type(

@@ -48,7 +48,8 @@ MOST_CELLS_WITH_COUNTS = 12
 """Classes up to which a confusion matrix writes its counts into the cells."""
 _LEAST_TEXT = 7  # a matrix whose class names would be lower than this names none
 _FEW_POINTS = 12  # of a curve: each one is marked
-_LOGARITHMIC_FROM = 30.0  # largest over smallest value from which a curve of positive values is drawn on a log scale
+LOGARITHMIC_FROM = 30.0
+"""Largest over smallest value from which a curve of positive values is drawn on a log scale."""
 _SIDES = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
 
 
@@ -89,8 +90,8 @@ def curve_figure(title: str, series: Mapping[str, Points]) -> str:
     def draw(figure: "Figure") -> None:
         axes = figure.subplots()
         # A learning rate falls far too, but its shape is known on a linear scale.
-        if "loss" in title.lower() and min(ys) > 0 and max(ys) / min(ys) > _LOGARITHMIC_FROM:
-            _log_scale(axes, max(ys) / min(ys))
+        if "loss" in title.lower() and min(ys) > 0 and max(ys) / min(ys) > LOGARITHMIC_FROM:
+            log_scale(axes, max(ys) / min(ys))
         lines = {}
         for index, (name, points) in enumerate(drawn.items()):
             # What is not finite breaks the line; the points of a short one are marked, so that a lone one is seen.
@@ -247,7 +248,8 @@ def _thinned(points: Points) -> Points:
     return [(sum(x for x, _ in run) / len(run), sum(y for _, y in run) / len(run)) for run in runs]
 
 
-def _log_scale(axes: "Axes", ratio: float) -> None:
+def log_scale(axes: "Axes", ratio: float) -> None:
+    """Put upright values that span so large a ratio on a log scale, with labels that stay apart."""
     from matplotlib.ticker import LogLocator, NullLocator
 
     axes.set_yscale("log")

@@ -17,7 +17,7 @@ import psutil
 from sluiceway.errors import TrackingError
 from sluiceway.gates.verdict import Verdict
 from sluiceway.tracking.lineage import lineage
-from sluiceway.tracking.run import Run
+from sluiceway.tracking.run import MetricPoint, Run
 from sluiceway.tracking.store import client, experiment, is_missing, refusals
 from sluiceway.usecases.pipeline import Pipeline
 
@@ -148,6 +148,41 @@ def record_refusal(pipeline: Pipeline, verdict: Verdict, artifacts: Iterable[Pat
         run.log_artifact(path)
     with refusals(pipeline.root, "mark the run FAILED"):
         client(pipeline.root).set_terminated(run.id, "FAILED")
+    return run.id
+
+
+def record_trial(
+    parent: Run,
+    pipeline: Pipeline,
+    name: str,
+    *,
+    points: Iterable[MetricPoint],
+    figures: Mapping[str, float],
+    tags: Mapping[str, str],
+    status: str,
+) -> str:
+    """Leave a run of a trial that has ended, as a child of its search's.
+
+    Args:
+        parent: the search's run.
+        pipeline: with the trial's parameters.
+        name: of the run.
+        points: of its curves.
+        figures: that belong to no step.
+        tags: more tags than the lineage.
+        status: ``FINISHED``, ``KILLED`` or ``FAILED``.
+
+    Returns:
+        The run's id.
+
+    Raises:
+        TrackingError: the store cannot be reached or refuses.
+    """
+    run = _create(pipeline, name, {"mlflow.parentRunId": parent.id, **tags})
+    run.log_metrics(points)
+    run.log_figures(figures)
+    with refusals(pipeline.root, f"mark the run {status}"):
+        client(pipeline.root).set_terminated(run.id, status)
     return run.id
 
 

@@ -181,6 +181,22 @@ def unsealed(path: Path) -> dict[str, Any] | None:
     return document if digest == fingerprint([document]) else None
 
 
+def spent_earlier(places: Places) -> tuple[float, float]:
+    """Add up what earlier attempts took, in seconds and in device-seconds.
+
+    A file that is broken is set aside, and a person is told.
+    """
+    seconds = device_seconds = 0.0
+    for path in places.attempts():
+        found = unsealed(path)
+        if found is None:
+            places.note(f"{set_aside(path)}: the seconds of that attempt are not counted")
+        else:
+            seconds += float(found["seconds"])
+            device_seconds += float(found["seconds"]) * int(found["workers"])
+    return seconds, device_seconds
+
+
 def set_aside(path: Path) -> str:
     """Rename a broken file to ``broken-...``, and say so."""
     aside = path.with_name(f"broken-{path.name}-{time.time_ns()}")

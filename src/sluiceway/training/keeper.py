@@ -14,7 +14,7 @@ from sluiceway.gates.verdict import Verdict
 from sluiceway.models.settling import Settles
 from sluiceway.training.checkpoints import Checkpoint, write_tensors
 from sluiceway.training.collectives import Vote, count, from_first, is_first
-from sluiceway.training.job import Job, Places, seal, set_aside, unsealed
+from sluiceway.training.job import Job, Places, seal, spent_earlier
 from sluiceway.training.module import Learner
 from sluiceway.training.notice import Ear, Wish
 from sluiceway.training.recorder import Recorder
@@ -48,7 +48,7 @@ class Keeper(pl.Callback):
             most=params.train.keep_most,
             best_digest=checkpoint.state[BEST_DIGEST] if checkpoint else "",
         )
-        earlier = _spent_earlier(self._places) if is_first() else (0.0, 0.0)
+        earlier = spent_earlier(self._places) if is_first() else (0.0, 0.0)
         self._earlier, self._earlier_of_devices = map(from_first, earlier)
         self._attempt = self._places.next_attempt()
         self._probe: tuple[int, float] | None = None
@@ -142,6 +142,7 @@ class Keeper(pl.Callback):
         }
         if is_first():
             self._judge(learner.step, 0.0, spent)
+            self._note_attempt(spent)
             seal(self._places.result, result)
 
     def close(self) -> None:
@@ -172,9 +173,12 @@ class Keeper(pl.Callback):
         learner.refuse_if_not_finite(figures)
         spent = self._spent()
         if is_first():
-            with suppress(OSError):  # of a full disk: the next interval says it again
-                seal(self._attempt, {"seconds": spent - self._earlier, "workers": count()})
+            self._note_attempt(spent)
         self._ask_gate(learner, step, spent)
+
+    def _note_attempt(self, spent: float) -> None:
+        with suppress(OSError):  # of a full disk: the next interval says it again
+            seal(self._attempt, {"seconds": spent - self._earlier, "workers": count()})
 
     def _ask_gate(self, learner: Learner, step: int, spent: float) -> None:
         """Time some steps, predict the rest, and stop with the work saved when it is not worth its price."""
@@ -201,7 +205,7 @@ class Keeper(pl.Callback):
             devices=count(),
             spent_seconds=spent,
             spent_device_seconds=self._of_devices(spent),
-            steps_left=0 if last else self._job.plan.steps - step,
+            steps_left=0 if last else (self._job.plan.pause or self._job.plan.steps) - step,
             seconds_per_step=seconds_per_step,
         )
         limits, job = self._params.gates.cost, self._job
@@ -220,7 +224,7 @@ class Keeper(pl.Callback):
     def _is_due(self, step: int) -> bool:
         plan = self._job.plan
         due = step - self._saved >= plan.checkpoint_every or step == plan.pretraining  # what was dear is kept at once
-        return (due or self._wish != Wish.NOTHING) and step < plan.steps
+        return (due or step == plan.pause or self._wish != Wish.NOTHING) and step < plan.steps
 
     def _leave(self, step: int) -> None:
         if is_first():
@@ -276,19 +280,3 @@ _HELD = "held."
 def _learner(module: pl.LightningModule) -> Learner:
     assert isinstance(module, Learner)  # noqa: S101 - we made it
     return module
-
-
-def _spent_earlier(places: Places) -> tuple[float, float]:
-    """Add up what earlier attempts took, in seconds and in device-seconds.
-
-    A file that is broken is set aside, and a person is told.
-    """
-    seconds = device_seconds = 0.0
-    for path in places.attempts():
-        found = unsealed(path)
-        if found is None:
-            places.note(f"{set_aside(path)}: the seconds of that attempt are not counted")
-        else:
-            seconds += float(found["seconds"])
-            device_seconds += float(found["seconds"]) * int(found["workers"])
-    return seconds, device_seconds

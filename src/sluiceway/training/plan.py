@@ -36,6 +36,13 @@ class Plan:
     """A multiple of ``log_every``, so that the training curve does not depend on where a run was interrupted."""
     phases: tuple[Stretch, ...] = ()
     """Of pre-training: they follow each other from step 0, and what is left is the training itself."""
+    pause: int | None = None
+    """A boundary at which the training is saved and ends, though it may go on later; None: it goes through."""
+
+    def until(self, boundary: int) -> "Plan":
+        """Return the same training, to be paused at a boundary; at the last one it ends."""
+        reached = tuple(each for each in self.boundaries if each <= boundary)
+        return replace(self, boundaries=reached, pause=boundary if boundary < self.steps else None)
 
     @property
     def pretraining(self) -> int:

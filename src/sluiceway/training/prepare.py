@@ -12,7 +12,7 @@ from sluiceway.training.job import Job, digest_of_code, fingerprint
 from sluiceway.training.plan import choose_hardware, plan
 from sluiceway.usecases.pipeline import Pipeline
 
-_FREE = frozenset(
+FREE = frozenset(
     {
         "workers",
         "cpus_per_worker",
@@ -76,7 +76,7 @@ def _subject(pipeline: Pipeline) -> str:
     params = pipeline.params
     package = Path(sluiceway.__file__).parent
     code = [path for path in (*(package / name for name in _CODE), pipeline.root / pipeline.code) if path.exists()]
-    train = params.train.model_dump(mode="json", exclude=set(_FREE))
+    train = params.train.model_dump(mode="json", exclude=set(FREE))
     sections = [section.model_dump(mode="json") for section in (params.model, params.objective)]
     origin = params.model.origin(pipeline.root)
     return fingerprint([digest(pipeline.shards), params.usecase, train, *sections, origin, digest_of_code(code)])

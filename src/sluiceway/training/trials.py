@@ -1,0 +1,125 @@
+"""What is known of a search's trials: one small sealed file each, beside the trial's checkpoints.
+
+A trial's worker writes what it reached, the driver which one is stopped. When a trial has ended, its checkpoints are
+deleted and this stays: it is what a later ``sluiceway tune`` goes on from.
+"""
+
+import math
+import shutil
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from sluiceway.training.job import Job, Places, seal, spent_earlier, unsealed
+from sluiceway.training.search import Candidate
+from sluiceway.training.spool import Point, read
+
+End = Literal["", "finished", "pruned", "failed"]
+"""How a trial ended; nothing: it has not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is known of a trial."""
+
+    values: dict[str, Any]
+    """Of the options that are searched."""
+    subject: str
+    """Digest of the training."""
+    rungs: list[float] = field(default_factory=list)
+    """Scores at the decisions that it came to; one that is no number is None in the file."""
+    points: list[Point] = field(default_factory=list)
+    """Of the validations."""
+    seconds: float = 0.0
+    """Of training, all attempts."""
+    device_seconds: float = 0.0
+    end: End = ""
+    why: str = ""
+    """It failed."""
+    run_id: str = ""
+    """MLflow's, when it has been told of the trial."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """The files of a trial."""
+
+    folder: Path
+
+    @property
+    def job(self) -> Path:
+        """Folder of the training: checkpoints and curves."""
+        return self.folder / "job"
+
+    @property
+    def lock(self) -> Path:
+        """Held by who trains."""
+        return self.folder / "lock"
+
+    @property
+    def _record(self) -> Path:
+        return self.folder / "record.json"
+
+    def begin(self, candidate: Candidate) -> Record:
+        """Return what is known; one that was begun by another training is begun anew."""
+        found = self.read()
+        if found and found.subject == candidate.job.subject:
+            return found
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        return self.write(Record(candidate.values, candidate.job.subject))
+
+    def read(self) -> Record | None:
+        """Return what is known; None: nothing, or nothing that can be read."""
+        document = unsealed(self._record)
+        if document is None:
+            return None
+        rungs = [math.nan if value is None else value for value in document["rungs"]]
+        points = [Point(**each) for each in document["points"]]
+        return Record(**(document | {"rungs": rungs, "points": points}))
+
+    def write(self, record: Record) -> Record:
+        """Keep what is known."""
+        rungs = [value if math.isfinite(value) else None for value in record.rungs]
+        seal(self._record, asdict(record) | {"rungs": rungs, "points": [asdict(each) for each in record.points]})
+        return record
+
+    def now(self) -> Record:
+        """Return what is known, with what was trained since it was written.
+
+        Raises:
+            FileNotFoundError: the trial was not begun, or its file is broken.
+        """
+        record = self.read()
+        if record is None:
+            raise FileNotFoundError(self._record)
+        if not self.job.exists():
+            return record
+        seconds, device_seconds = spent_earlier(Places(self.job))
+        points = [point for point in read(Places(self.job).metrics) if _is_validation(point)]
+        return replace(record, seconds=seconds, device_seconds=device_seconds, points=points)
+
+    def end(self, end: End, why: str = "") -> Record:
+        """Say how the trial ended; nothing of it can be gone on with."""
+        record = self.write(replace(self.now(), end=end, why=why))
+        shutil.rmtree(self.job, ignore_errors=True)
+        return record
+
+    def placed(self, job: Job) -> Job:
+        """Return a job that trains here."""
+        return replace(job, folder=str(self.job))
+
+
+def trial_of(folder: Path, candidate: Candidate) -> Trial:
+    """Return the place of a candidate in the folder of a search."""
+    return Trial(folder / "trials" / candidate.job.subject)
+
+
+def spent(folder: Path) -> tuple[float, float]:
+    """Add up the seconds and device-seconds of all trials of a search, those under way included."""
+    records = [Trial(path).now() for path in sorted((folder / "trials").glob("*")) if Trial(path).read()]
+    return sum(each.seconds for each in records), sum(each.device_seconds for each in records)
+
+
+def _is_validation(point: Point) -> bool:
+    return any(name.startswith("validation/") for name in point.metrics)

@@ -1,0 +1,281 @@
+"""The search for better parameters: what is drawn, decided and refused, and a search that is killed and goes on."""
+
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from projects import ROOT, Project, assert_friendly, runs_of
+from sluiceway.config import TRACKED, Domain, Train, Tune
+from sluiceway.evaluation.search_page import SearchResult, Tried, headline, search_page
+from sluiceway.stages.tune_edit import difference, edited
+from sluiceway.training import driver
+from sluiceway.training.plan import plan
+from sluiceway.training.search import better, points, rung, score, search, shares, value_at
+from sluiceway.training.trials import Record, Trial
+from sluiceway.usecases.pipeline import Pipeline
+
+SPACE = {
+    "train.lr": {"loguniform": [1e-4, 1e-1]},
+    "train.weight_decay": {"uniform": [0.0, 0.5]},
+    "model.stem": {"randint": [4, 6]},
+    "model.widths": {"choice": [[8, 16], [16, 32]]},
+}
+
+
+# What is drawn and decided, by pure functions.
+
+
+def test_more_trials_go_on_with_the_values_of_fewer() -> None:
+    few, many = (Tune.model_validate({"space": SPACE, "trials": trials}) for trials in (10, 40))
+    assert list(points(many))[:9] == list(points(few))
+    assert list(points(few)) != list(points(few.model_copy(update={"seed": 1})))
+
+
+def test_every_part_of_a_space_is_tried() -> None:
+    drawn = list(points(Tune.model_validate({"space": SPACE, "trials": 65})))
+    rates = [values["train.lr"] for values in drawn]
+    for least in (1e-4, 1e-3, 1e-2):  # each order of magnitude about as often: random points miss this
+        assert sum(least <= rate < 10 * least for rate in rates) == pytest.approx(64 / 3, abs=3)
+    assert {values["model.stem"] for values in drawn} == {4, 5, 6}
+    assert {tuple(values["model.widths"]) for values in drawn} == {(8, 16), (16, 32)}
+    assert list(drawn[0]) == list(SPACE)
+
+
+@given(st.floats(0, 1, exclude_max=True), st.sampled_from(list(SPACE)))
+def test_a_value_is_always_one_of_its_domain(u: float, name: str) -> None:
+    domain = Domain.model_validate(SPACE[name])
+    value = value_at(domain, u)
+    if domain.choice is not None:
+        assert value in domain.choice
+    else:
+        least, most = domain.ends or (0, 0)
+        assert least <= value <= most
+
+
+@pytest.mark.parametrize(
+    ("domain", "said"),
+    [
+        ({}, "give one of"),
+        ({"uniform": [0.0, 1.0], "choice": [1]}, "give one of"),
+        ({"uniform": [1.0, 1.0]}, "not less"),
+        ({"loguniform": [0.0, 1.0]}, "above 0"),
+    ],
+)
+def test_a_domain_that_means_nothing_is_refused(domain: dict[str, object], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Domain.model_validate(domain)
+
+
+def test_decisions_fall_on_validations_and_the_last_is_the_end() -> None:
+    planned = plan(Train(epochs=30, global_batch=10), 100)
+    found = shares(planned, grace=0.1, reduction=3)
+    assert [rung(planned, share) for share in found] == [40, 100, 300]
+    assert shares(plan(Train(epochs=1, global_batch=10), 100), grace=0.1, reduction=3) == (1.0,)
+    paused = planned.until(100)
+    assert paused.boundaries[-1] == paused.pause == 100
+    assert paused.rate(50, Train()) == planned.rate(50, Train())  # the schedule is that of the whole training
+    assert planned.until(300) == planned
+
+
+def test_what_a_trial_is_worth_follows_which_weights_are_kept() -> None:
+    lowest, highest = Tune(), Tune(best="highest")
+    assert score(lowest, [3.0, 1.0, 2.0], keep="best") == 1.0
+    assert score(highest, [3.0, 1.0, 2.0], keep="best") == 3.0
+    assert score(lowest, [3.0, 1.0, 2.0], keep="last") == 2.0
+    assert better(lowest, 1.0, 2.0)
+    assert better(highest, 2.0, 1.0)
+
+
+def test_no_stage_reads_the_search() -> None:
+    assert not any(section.startswith("tune") for section in TRACKED)
+    text = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
+    assert "- tune" not in text
+    assert Tune().space == {}
+
+
+TEXT = """\
+# of mine
+train:
+  lr: 0.01  # was 0.02
+  name: 'quoted'
+model: {name: residual, stem: 8}  # small
+list:
+  - 1
+  - 2
+"""
+
+
+def test_an_edit_changes_its_lines_and_no_other() -> None:
+    after = edited(TEXT, {"train.lr": 0.003, "model.stem": 4, "train.warmup": 0.1})
+    changed = set(after.splitlines()) - set(TEXT.splitlines())
+    assert changed == {"  lr: 0.003 # was 0.02", "model: {name: residual, stem: 4}  # small", "  warmup: 0.1"}
+    assert set(TEXT.splitlines()) - set(after.splitlines()) == {
+        "  lr: 0.01  # was 0.02",
+        "model: {name: residual, stem: 8}  # small",
+    }
+    lines = difference(TEXT, after, Path("params.yaml")).splitlines()
+    assert "-  lr: 0.01  # was 0.02" in lines
+    assert "+  lr: 0.003 # was 0.02" in lines
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "pipelines").glob("*/params.yaml")), ids=lambda path: path.parent.name)
+def test_an_edit_of_a_shipped_pipeline_leaves_the_rest(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    after = edited(text, {"train.lr": 0.00123})
+    assert len(set(after.splitlines()) - set(text.splitlines())) == 1
+    assert YAML(typ="safe").load(after)["train"]["lr"] == 0.00123
+
+
+def tried(number: int, end: str, value: float) -> Tried:
+    values = {"train.lr": 10.0**-number, "model.name": f"<b>{number}</b>"}
+    return Tried(number, values, end, "", value, [(0.5, value + 1), (1.0, value)], 0.5, 10.0)
+
+
+def test_the_page_marks_the_winner_and_escapes_what_it_shows() -> None:
+    trials = [tried(0, "finished", 2.0), tried(1, "finished", 1.0), tried(2, "pruned", 3.0), tried(3, "", float("nan"))]
+    result = SearchResult(
+        pipeline="digits",
+        metric="loss",
+        lowest=True,
+        trials=trials,
+        winner=trials[1],
+        logarithmic=frozenset({"train.lr"}),
+        currency="USD",
+        budget="1 hour",
+        diff="-a\n+b<i>",
+        next="sluiceway tune digits --apply",
+    )
+    page = search_page(result)
+    assert headline(result) == "loss 1 with trial 1, 2 as it is now"
+    assert [each.number for each in result.ranked] == [1, 0, 2, 3]
+    assert result.cost("pruned") == 0.5
+    assert page.count("<svg") == 3
+    assert "winner" in page
+    assert "<b>" not in page
+    assert "<i>" not in page
+    assert "://" not in page.replace("http://www.w3.org", "")
+    assert "<script" not in page
+    assert page == search_page(result)
+
+
+def test_a_record_that_was_altered_is_not_believed(tmp_path: Path) -> None:
+    trial = Trial(tmp_path)
+    trial.write(Record({"train.lr": 0.1}, "abc", rungs=[float("nan"), 0.5]))
+    path = tmp_path / "record.json"
+    assert (trial.read() or Record({}, "")).rungs[1] == 0.5
+    path.write_text(path.read_text(encoding="utf-8").replace("0.5", "0.1"), encoding="utf-8")
+    assert trial.read() is None
+
+
+# With a project's shards.
+
+
+@pytest.mark.slow
+def test_what_cannot_be_searched_is_refused_before_anything_starts(project: Project) -> None:
+    def tune(space: dict[str, object]) -> subprocess.CompletedProcess[str]:
+        project.set("digits", "tune", {"space": space})
+        return project.run("sluiceway", "tune", "digits", check=False)
+
+    assert_friendly(tune({}), 1, "tune.space is empty")
+    space = {
+        "data.group": {"choice": ["a(b)"]},
+        "encode.size": {"choice": [4]},
+        "train.seed": {"randint": [0, 9]},
+        "train.workers": {"choice": [1, 2]},
+        "train.lr": {"choice": [0.1, -1.0]},
+        "train.rate": {"uniform": [0.0, 1.0]},
+    }
+    done = tune(space)
+    assert_friendly(done, 1, "6 faults in tune.space", "data.group", "encode.size", "same seed", "changes no result")
+    assert "train.lr = -1.0" in done.stdout
+    assert "train.lr = 0.1" not in done.stdout
+    assert "no such option" in done.stdout
+    assert not (project.root / ".sluiceway" / "digits" / "tuning").exists()
+
+
+def records(project: Project) -> dict[Path, Record]:
+    folders = (project.root / ".sluiceway" / "digits" / "tuning").glob("*/trials/*")
+    return {folder: record for folder in folders if (record := Trial(folder).read())}
+
+
+def start_and_kill(project: Project) -> Path:
+    """Kill a search when one trial has ended and another one has a checkpoint, and return the folder of that one."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sluiceway", "tune", "digits"],
+        cwd=project.root,
+        env=project.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while process.poll() is None:
+        known = records(project)
+        begun = [folder for folder in known if list(folder.glob("job/checkpoints/step-*")) and not known[folder].end]
+        if begun and any(record.end for record in known.values()):
+            process.kill()
+            process.wait()
+            return begun[0]
+        time.sleep(0.02)
+    raise AssertionError(f"the search ended with {process.returncode} before it could be killed")
+
+
+@pytest.mark.slow
+def test_a_killed_search_goes_on_exactly_and_ends_with_better_parameters(project: Project) -> None:
+    space = {"train.lr": {"choice": [0.01, 0.03, 1e12]}}
+    project.set("digits", "train.lr", 0.001)
+    project.set("digits", "tune", {"space": space, "trials": 6, "grace": 0.5, "reduction": 2})
+    project.commit()
+    interrupted = start_and_kill(project)
+    before = {folder: record for folder, record in records(project).items() if record.end}
+    found = search(Pipeline.load("digits", project.root))
+    whole = {each.job.subject: each for each in found.candidates}
+
+    done = project.run("sluiceway", "tune", "digits", "--apply")
+    after = records(project)
+    for folder, record in before.items():
+        # Not repeated, and nothing more is counted.
+        assert replace(after[folder], run_id="") == replace(record, run_id="")
+    ends = {record.values["train.lr"]: record.end for record in after.values()}
+    assert ends[0.001] == "finished"
+    assert ends[1e12] == "failed"
+    assert "pruned" in ends.values() or list(ends.values()).count("finished") == 3
+    assert not list(project.root.glob(".sluiceway/digits/tuning/*/trials/*/job"))  # nothing but what is known stays
+
+    job = replace(whole[interrupted.name].job, folder=str(project.root / "undisturbed"))
+    undisturbed = driver.run(job, lambda _: None).curve
+    expected = [point.metrics for point in undisturbed if "validation/loss" in point.metrics]
+    got = [point.metrics for point in after[interrupted].points]
+    assert got == expected[: len(got)]
+    assert got
+
+    result = project.json("reports/digits/tune/search.json")
+    (winner,) = [trial for trial in result["trials"] if trial["number"] == result["winner"]]  # type: ignore[attr-defined]
+    assert winner["score"] == min(t["score"] for t in result["trials"] if t["end"] == "finished")  # type: ignore[attr-defined]
+    params = YAML(typ="safe").load(project.root / "pipelines" / "digits" / "params.yaml")
+    assert params["train"]["lr"] == winner["values"]["train.lr"] != 0.001
+    assert f"+  lr: {params['train']['lr']}" in done.stdout
+    assert "dvc repro register@digits" in done.stdout
+
+    runs = runs_of(project, "digits")
+    (parent,) = [run for run in runs if "sluiceway.tuning" in run]
+    children = [run for run in runs if run.get("mlflow.parentRunId") == parent["id"]]
+    assert parent["status"] == "FINISHED"
+    assert sorted(run["sluiceway.tuning.end"] for run in children) == sorted(ends.values())
+    assert {run["status"] for run in children if run["sluiceway.tuning.end"] == "failed"} == {"FAILED"}
+
+    # What won is now as it is: the same search, of which nothing is left to do.
+    again = project.run("sluiceway", "tune", "digits", "--apply").stdout
+    assert "The parameters as they are were the best" in again
+    assert len(runs_of(project, "digits")) == len(runs)
+    # Where the budget is spent, nothing more begins, and nothing is lost.
+    project.set("digits", "tune.seed", 1)
+    project.set("digits", "tune.max_hours", 1e-6)
+    poor = project.run("sluiceway", "tune", "digits").stdout
+    assert "No trial is finished" in poor
+    assert "the budget of 1e-06 hours" in poor
