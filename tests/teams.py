@@ -95,8 +95,8 @@ def keep_quick(folder: Path) -> Kept:
     origin.mkdir()
     (origin / "told.txt").write_text("good\n", encoding="utf-8")
     root.mkdir()
-    for name in ("stage.py", "dvc.yaml"):
-        shutil.copy(ROOT / "tests" / "quick" / name, root / name)
+    for name, there in (("stage.py", "stage.py"), ("stages.yaml", "dvc.yaml")):  # of ours, DVC reads every dvc.yaml
+        shutil.copy(ROOT / "tests" / "quick" / name, root / there)
     (root / ".gitignore").write_text("/.sluiceway/\n/data/*/*/\n/reports/\n", encoding="utf-8")
     (root / "params.yaml").write_text("pipelines: {digits: {code: stage.py}}\n", encoding="utf-8")
     (root / "pipelines" / "digits").mkdir(parents=True)

@@ -182,6 +182,15 @@ def test_the_tree_in_the_readme_is_the_tree() -> None:
     assert {name for name in top if name.endswith("/")} >= {"src/sluiceway/", "tests/"}
 
 
+def test_dvc_reads_the_project_as_it_stands_here() -> None:
+    """DVC reads every ``dvc.yaml`` below the root: one that is meant for a test would break ``dvc repro``."""
+    done = subprocess.run(
+        [BIN / "dvc", "stage", "list", "--all", "--name-only"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "register@digits" in done.stdout.split()
+
+
 def test_the_reference_of_options_is_up_to_date() -> None:
     from sluiceway.stages.params import jobs_reference, reference
 
