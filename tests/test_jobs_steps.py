@@ -186,9 +186,7 @@ def test_a_stage_that_was_preempted_by_itself_asks_for_a_requeue(kept: Kept) -> 
 def test_a_job_that_is_killed_leaves_nothing_in_the_way(kept: Kept) -> None:
     tell(kept, "slow")
     process = running(kept)
-    stage = int(
-        subprocess.run(["pgrep", "-P", str(dvc_of(process.pid))], capture_output=True, text=True).stdout.split()[0]
-    )
+    stage = psutil.Process(dvc_of(process.pid)).children(recursive=True)[-1].pid  # a shell may stand between
     for pid in (process.pid, dvc_of(process.pid)):
         os.kill(pid, signal.SIGKILL)
     os.kill(stage, signal.SIGTERM)

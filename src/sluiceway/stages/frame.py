@@ -1,13 +1,12 @@
 """What every stage stands in: a lock on the pipeline, a clock, and one line at the end."""
 
-import ctypes
 import json
 import os
 import signal
-import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -121,12 +120,33 @@ def _sigterm_interrupts(name: str) -> Iterator[None]:
 
 
 def _leave_with_dvc() -> None:
-    """Ask Linux for SIGTERM when DVC dies: the next ``dvc repro`` would begin while this process still works.
+    """Send SIGTERM to this process when DVC dies: the next ``dvc repro`` would begin while it still works.
 
-    Whoever runs a stage without DVC may close the terminal.
+    DVC may have put a shell between, which outlives it: so it is DVC that is watched, and not the parent. Whoever runs
+    a stage without DVC may close the terminal.
     """
-    if sys.platform == "linux" and "DVC_ROOT" in os.environ:
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if "DVC_ROOT" not in os.environ:
+        return
+    above = psutil.Process().parents()[:_ABOVE]
+    dvc = next((each for each in above if any("dvc" in word for word in _words(each)[:3])), None)
+    if dvc is not None:
+        threading.Thread(target=_watch, args=(dvc,), name="dvc", daemon=True).start()
 
 
-_PR_SET_PDEATHSIG = 1
+def _words(process: psutil.Process) -> list[str]:
+    with suppress(psutil.Error):
+        return [Path(word).name for word in process.cmdline()]
+    return []
+
+
+def _watch(dvc: psutil.Process) -> None:
+    with suppress(psutil.NoSuchProcess):
+        while dvc.is_running() and dvc.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(_LOOK)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+_ABOVE = 3
+"""Ancestors among which DVC is looked for: a shell or two may stand between."""
+_LOOK = 0.5
+"""Seconds between two looks."""
