@@ -128,7 +128,7 @@ def _leave_with_dvc() -> None:
     if "DVC_ROOT" not in os.environ:
         return
     above = psutil.Process().parents()[:_ABOVE]
-    dvc = next((each for each in above if any("dvc" in word for word in _words(each)[:3])), None)
+    dvc = next((each for each in above if "dvc" in _words(each)[:3]), None)  # `dvc`, `python dvc`, `python -m dvc`
     if dvc is not None:
         threading.Thread(target=_watch, args=(dvc,), name="dvc", daemon=True).start()
 
