@@ -43,6 +43,8 @@ def test_changes_are_read_from_dvcs_status() -> None:
         unfinished=True,
     )
     assert not changes_of({})
+    said = dict.fromkeys(["data/overrides.jsonl", "data/corrections/digits", "data/raw/digits"], "new")
+    assert changes_of({"validate@digits": [{"changed deps": said}]}).data[0] == "data/raw/digits"
 
 
 DATA, CODE = Changes(data=("data/raw/digits",)), Changes(code=("src/a.py",))

@@ -6,12 +6,16 @@ Shapes: N samples, C channels, M mel bands, T frames, W samples of a window, G p
 import io
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from sluiceway.data.table import BadExample
 from sluiceway.usecases.speech.wholeness import lacking
+
+if TYPE_CHECKING:
+    import soundfile
 
 Floats = npt.NDArray[np.float32]
 
@@ -30,6 +34,8 @@ _FAINT = 0.05
 _PITCH_RATE = 16_000
 _PITCH_WINDOW, PITCH_HOP = 0.04, 0.01
 """Seconds: two periods of the lowest voice and more, and the distance of two answers."""
+_PART = 2**22
+"""Samples that are decoded at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +79,7 @@ def open_sound(payload: bytes) -> Sound:
         raise BadExample(*reason)
     try:
         with soundfile.SoundFile(_Memory(payload)) as file:
-            samples = file.read(dtype="float32", always_2d=True)
+            samples = _read(file)
             rate, kind, announced = file.samplerate, f"{file.format}/{file.subtype}", file.frames
     except (soundfile.SoundFileError, RuntimeError, ValueError, TypeError) as error:
         said = str(error).partition(": ")[2] or str(error)
@@ -83,6 +89,15 @@ def open_sound(payload: bytes) -> Sound:
     if kind.startswith("FLAC") and len(samples) < announced:
         raise BadExample("truncated", f"{len(samples)} of {announced} samples are there")
     return Sound(samples, int(rate), kind)
+
+
+def _read(file: "soundfile.SoundFile") -> Floats:
+    """Read to the end, [N, C], in parts: a broken header may announce more samples than memory holds."""
+    part = max(1, _PART // file.channels)
+    parts = [file.read(part, dtype="float32", always_2d=True)]
+    while len(parts[-1]) == part:
+        parts.append(file.read(part, dtype="float32", always_2d=True))
+    return np.concatenate(parts)
 
 
 def resampled(wave: Floats, rate: int, wanted: int) -> Floats:
