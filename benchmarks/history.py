@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from sluiceway.data.outcomes import read_outcomes, write_outcomes
-from sluiceway.data.shards import read_encoding
-from sluiceway.evaluation.predict import answer_test_split
+from sluiceway.data.shards import ShardedSplit, read_encoding
+from sluiceway.evaluation.predict import answer
 from sluiceway.evaluation.scores import paired_difference, score
 from sluiceway.training import driver
 from sluiceway.training.prepare import prepare
@@ -57,7 +57,7 @@ def one_run(name: str, folder: Path, epochs: float | None, threads: int | None) 
         encoding=read_encoding(pipeline.shards),
     )
     loaded = saved.load(folder / "model", ROOT)
-    write_outcomes(answer_test_split(pipeline.shards, loaded, 500), folder / "outcomes.parquet")
+    write_outcomes(answer(ShardedSplit(pipeline.shards, "test"), loaded, 500), folder / "outcomes.parquet")
     figures = {
         "parameters": sum(each.numel() for each in loaded.model.parameters()),
         "seconds": trained.result["seconds"],

@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from ruamel.yaml import YAML
 from spine import ROOT, Clone, clone_of, machine, origin, table
 
 RESULTS = ROOT / "benchmarks" / "results" / "usecases.md"
@@ -94,9 +95,7 @@ def joined(earlier: str, parts: dict[str, list[str]], names: list[str]) -> str:
 
 def main() -> None:
     """Run, print, and write if asked."""
-    from sluiceway.usecases.pipeline import project_params
-
-    names = sorted(project_params(ROOT).pipelines)
+    names = sorted(YAML(typ="safe").load(ROOT / "params.yaml")["pipelines"])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=names, help="these pipelines")
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS.relative_to(ROOT)}")

@@ -238,7 +238,7 @@ class Train(Section):
     and the most: training starts with what the cluster has, goes on with fewer when a node is lost, and with more when
     one comes, at the next checkpoint."""
     cpus_per_worker: int | None = Field(None, ge=1)
-    """CPU threads of a worker; default: the machine's cores shared out evenly."""
+    """CPU threads of a worker; default: the machine's cores shared out evenly. The evaluation takes as many."""
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     """Where to train; ``auto`` takes GPUs when there is one for each worker."""
     strategy: Literal["auto", "ddp", "fsdp"] = "auto"
@@ -322,6 +322,10 @@ class Train(Section):
         """Numbers of workers that can share the global batch, rising."""
         numbers = range(self.fewest, self.most + 1)
         return tuple(each for each in numbers if not self.global_batch % (each * self.accumulate))
+
+    def threads(self, cores: int, processes: int) -> int:
+        """CPU threads of each of some processes that share a machine's cores."""
+        return self.cpus_per_worker or max(1, cores // processes)
 
     @model_validator(mode="after")
     def _half_is_whole(self) -> "Train":

@@ -1,6 +1,6 @@
-"""Lets a trained network answer the test split."""
+"""Lets a trained network answer a split."""
 
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,22 +12,25 @@ if TYPE_CHECKING:
     from sluiceway.usecases.saved import LoadedModel
 
 
-def answer_test_split(shards: Path, loaded: "LoadedModel", batch: int) -> Outcomes:
-    """Return the network's outcomes on all test items, with the example's ``row`` of each.
+def answer(
+    split: ShardedSplit, loaded: "LoadedModel", batch: int, update: Callable[[int], None] = lambda done: None
+) -> Outcomes:
+    """Return the network's outcomes on all items of a split, with the example's ``row`` of each.
 
     Args:
-        shards: a folder written by ``preprocess``.
+        split: the test split.
         loaded: the trained network.
         batch: items per forward pass.
+        update: is told how many items are answered.
     """
     import torch
 
     usecase: UseCase = loaded.usecase
-    split = ShardedSplit(shards, "test")
     parts = []
     with torch.inference_mode():
         for start in range(0, len(split), batch):
             arrays = split.fetch(np.arange(start, min(start + batch, len(split))))
             tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
             parts.append({**usecase.predict(loaded.model, tensors, loaded.encoding), "row": arrays["row"]})
+            update(min(start + batch, len(split)))
     return stack_outcomes(parts)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -13,8 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from sluiceway.data.outcomes import read_outcomes, write_outcomes
-from sluiceway.data.shards import digest
-from sluiceway.stages.console import asked
+from sluiceway.data.shards import ShardedSplit, digest
+from sluiceway.stages.console import asked, progress
 from sluiceway.stages.examples import accepted_examples, loader_of_row
 from sluiceway.stages.frame import Clock, done, stage
 from sluiceway.stages.trial import episodes, score_episodes, try_learners
@@ -39,14 +40,13 @@ def evaluate(pipeline: Pipeline) -> None:
         ModelError: the model's files are not those that were trained.
         DataError: there is no test item.
     """
-    from sluiceway.evaluation.predict import answer_test_split
     from sluiceway.evaluation.report import evaluation_page
     from sluiceway.usecases.saved import load
 
     with stage("evaluate", pipeline) as clock:
         with clock("learning"):
             loaded = load(pipeline.model, pipeline.root)
-            outcomes = answer_test_split(pipeline.shards, loaded, pipeline.params.evaluate.batch)
+            outcomes = _answer(pipeline, loaded)
             tried = try_learners(pipeline, loaded)
             table = accepted_examples(pipeline)
             told = _probe(pipeline, loaded, table)
@@ -63,6 +63,21 @@ def evaluate(pipeline: Pipeline) -> None:
         figures = ", ".join(f"{name} {best.text(each[best.name].value)}" for name, each in scores.items())
         report = (pipeline.reports / "report.html").relative_to(pipeline.root)
         done("evaluate", pipeline, clock, f"{best.title.lower()}: {figures} [dim]-> {report}[/]")
+
+
+def _answer(pipeline: Pipeline, loaded: "LoadedModel") -> Outcomes:
+    """Let the network answer the test split, with the threads that it was trained with.
+
+    More would wait for one another where a network is small, and the longer the busier the machine is.
+    """
+    import torch
+
+    from sluiceway.evaluation.predict import answer
+
+    torch.set_num_threads(pipeline.params.train.threads(os.cpu_count() or 1, 1))
+    split = ShardedSplit(pipeline.shards, "test")
+    with progress("evaluate", "items", len(split)) as meter:
+        return answer(split, loaded, pipeline.params.evaluate.batch, meter.update)
 
 
 def _baselines(pipeline: Pipeline) -> dict[str, Outcomes]:

@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 
 import sluiceway
-from sluiceway.config import Train
 from sluiceway.data.shards import ShardedSplit, digest
 from sluiceway.errors import ConfigError, DataError
 from sluiceway.training.driver import visible_gpus
@@ -65,7 +64,7 @@ def prepare(pipeline: Pipeline) -> Job:
         worlds=params.train.worlds,
         retries=params.train.retries,
         stall_limit=params.train.stall_limit,
-        threads=_threads(params.train),
+        threads=params.train.threads(os.cpu_count() or 1, params.train.most),
         plan=plan(params.train, sizes["train"], params.model.pretraining),
         hardware=choose_hardware(params.train, gpus=gpus, gpu_has_bfloat16=bfloat16),
     )
@@ -80,9 +79,3 @@ def _subject(pipeline: Pipeline) -> str:
     sections = [section.model_dump(mode="json") for section in (params.model, params.objective)]
     origin = params.model.origin(pipeline.root)
     return fingerprint([digest(pipeline.shards), params.usecase, train, *sections, origin, digest_of_code(code)])
-
-
-def _threads(train: Train) -> int:
-    if train.cpus_per_worker:
-        return train.cpus_per_worker
-    return max(1, (os.cpu_count() or 1) // train.most)
