@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+
 from spine import ROOT, Clone, clone_of, machine, origin, table
 
 RESULTS = ROOT / "benchmarks" / "results" / "usecases.md"
