@@ -14,7 +14,8 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from sluiceway.data.contract.expectations import ExpectationResult, read_suite, run_suite
-from sluiceway.data.contract.suggestions import ENOUGH, MOST_CLASSES, OFTEN, PLENTY, suggest
+from sluiceway.data.contract.suggestions import MOST_CLASSES, OFTEN, suggest
+from sluiceway.data.contract.tails import ENOUGH, PLENTY
 from sluiceway.errors import DataError
 
 UNSHRUNK = (Phase.explicit, Phase.reuse, Phase.generate)

@@ -1,9 +1,7 @@
 """A suite inferred from an example table: what was seen, with room for later honest data, for a person to review.
 
-How far a range goes beyond what was seen is told by the tail itself: by the pace at which its farthest values lie
-apart; of a long tail, the pace of their logarithms (Hill, 1975). The range of a long tail must be so wide that it says
-little: then a warning has the range of all but a few. Where a single far value would upset mean and deviation, the
-median is held instead.
+The range of a long tail must be so wide that it says little: then a warning has the range of all but a few. Where a
+single far value would upset mean and deviation, the median is held instead.
 
 The table may be larger than memory: one column of numbers is held at a time, 8 bytes a row, and no column of texts.
 """
@@ -11,16 +9,14 @@ The table may be larger than memory: one column of numbers is held at a time, 8 
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from sluiceway.data.contract.footer import Footer
+from sluiceway.data.contract.tails import ENOUGH, PLENTY, End, Number, Numbers, between, outward, reach
 from sluiceway.data.contract.wording import figure
-from sluiceway.data.fences import Floats
 from sluiceway.data.labels import SEPARATOR, each_label
 from sluiceway.data.table import SPLITS, MeasureKind, TargetKind
 from sluiceway.errors import DataError
@@ -32,31 +28,14 @@ MOST_CLASSES, MOST_WORDS = 100, 20
 """Different values of a target and of a measured text that are few enough to become a set."""
 OFTEN = 5
 """Examples by which a value is well known: a random fifth of the table holds them all in 1 of 3,000 cases."""
-ENOUGH, PLENTY = 30, 500
-"""Values that tell a level and a width, and values that tell what the tails are like."""
 UNSEEN = 0.95
 """Share that must be of the values seen, where some were seen so rarely that there may be others."""
-_CROWD, _CROWDED = 0.2, 100
-"""Share of the values at an end, and number of values, that show it to be a bound."""
-_FAR, _TWENTIETH = 10, 20
-"""The 10 farthest values tell a tail's pace, and so does the farthest twentieth; the wider pace counts."""
-_PACES = 7
-"""How many paces a tail may go on: one that is exponential, or whose logarithm is, goes farther in 1 of 1,000 cases."""
-_WIDEST = 20
-"""Times the spread that are added at most: a wider range says nothing."""
-_LONG = 0.1
-"""Index of a tail, with two standard errors, above which it is long: 0 is exponential, 1 has no mean any more."""
 _ROOMY = 1.25
 """How far beyond all but 1 in 500 values the range of a warning goes, counted from the median."""
 _LOOSE = 2
 """How many times that far the range of all may go before there is such a warning."""
-_EXACT = Context(prec=60)
 
 Entry = dict[str, Any]
-Number = int | float
-Bounds = dict[str, Number]
-End = tuple[Number | None, str]
-"""How far values may reach, None: any far, and why."""
 
 
 def suggest(table: Path, measures: Mapping[str, MeasureKind], target: TargetKind, name: str) -> dict[str, Any]:
@@ -99,7 +78,7 @@ def _expect(kind: str, notes: str, kwargs: Entry, severity: Literal["critical", 
 
 
 def _contract(rows: "pl.LazyFrame", footer: Footer) -> Iterator[Entry]:
-    half = _outward(footer.rows / 2, footer.rows / 20, down=True, whole=True) or 0
+    half = outward(footer.rows / 2, footer.rows / 20, down=True, whole=True) or 0
     seen = f"{footer.rows:,} seen; less than half of them is a part of the data, or other data."
     yield _expect("table_row_count_to_be_between", seen, {"min_value": max(1, half)})
     yield _expect("column_values_to_not_be_null", "Every example has one.", {"column": "id"})
@@ -212,8 +191,8 @@ def _set(column: str, counts: Mapping[str, int]) -> Iterator[Entry]:
 def _lengths(rows: "pl.LazyFrame", column: str) -> Iterator[Entry]:
     import polars as pl
 
-    if seen := _Numbers.of(rows.select(pl.col(column).str.len_chars().cast(pl.Int64))):
-        low, high = _end(seen, down=True), _end(seen, down=False)
+    if seen := Numbers.of(rows.select(pl.col(column).str.len_chars().cast(pl.Int64))):
+        low, high = reach(seen, down=True), reach(seen, down=False)
         yield from _range(seen, low, high, "column_value_lengths", column, " characters")
 
 
@@ -243,49 +222,13 @@ def _hundredths(share: float) -> float:
 # Numbers.
 
 
-@dataclass(frozen=True, slots=True)
-class _Numbers:
-    """The finite values of a column."""
-
-    values: Floats
-    """Ascending."""
-    least: Number
-    most: Number
-    whole: bool
-    endless: bool
-    """Whether infinite ones are left out."""
-
-    @classmethod
-    def of(cls, column: "pl.LazyFrame") -> "_Numbers | None":
-        """Fetch a column; None where it has no finite value."""
-        series = column.fill_nan(None).drop_nulls().collect(engine="streaming").to_series()
-        finite = series.filter(series.is_finite()).sort()
-        if not len(finite):
-            return None
-        values = finite.to_numpy().astype(np.float64, copy=False)
-        return cls(values, finite[0], finite[-1], finite.dtype.is_integer(), len(finite) < len(series))
-
-    def say(self, value: Number) -> str:
-        """Write a value with as many digits as tell it from the others."""
-        if self.whole and value == int(value):
-            return f"{int(value):,}"
-        spread = float(self.most - self.least)
-        known = value and 0 < spread < math.inf
-        shift = math.ceil(math.log10(abs(value)) - math.log10(spread)) if known else 3
-        return f"{float(f'{value:.{min(max(shift + 2, 3), 15)}g}'):,.15g}"
-
-    def quantiles(self, *shares: float) -> list[float]:
-        """Return quantiles, interpolated."""
-        return [float(each) for each in np.quantile(self.values, shares)]
-
-
 def _measure(rows: "pl.LazyFrame", column: str, kind: MeasureKind) -> Iterator[Entry]:
     if kind == "text":
         counts = _few(rows, column, MOST_WORDS)
         words = len(counts) * OFTEN <= sum(counts.values())
         yield from _set(column, counts) if counts and words else _lengths(rows, column)
-    elif seen := _Numbers.of(rows.select(column)):
-        low, high = _end(seen, down=True), _end(seen, down=False)
+    elif seen := Numbers.of(rows.select(column)):
+        low, high = reach(seen, down=True), reach(seen, down=False)
         yield from _range(seen, low, high, "column_values", column)
         if len(seen.values) >= PLENTY:
             yield from _nearly_all(seen, low[0], high[0], column)
@@ -294,35 +237,35 @@ def _measure(rows: "pl.LazyFrame", column: str, kind: MeasureKind) -> Iterator[E
             yield from _level_and_width(seen, column) if steady else _level(seen, column)
 
 
-def _range(seen: _Numbers, low: End, high: End, kind: str, column: str, unit: str = "") -> Iterator[Entry]:
+def _range(seen: Numbers, low: End, high: End, kind: str, column: str, unit: str = "") -> Iterator[Entry]:
     """Expect all values between ends that later honest data stays inside."""
     (least, below), (most, above) = low, high
     span = f"{seen.say(seen.least)} to {seen.say(seen.most)}{unit} seen"
     said = f"{span}. On both sides, {below}." if below == above else f"{span}. Below, {below}; above, {above}."
     if seen.least == seen.most and not seen.endless:
         said = f"Always {seen.say(seen.least)}{unit}."
-    if bounds := _bounds(least, most):
+    if bounds := between(least, most):
         yield _expect(f"{kind}_to_be_between", said, {"column": column, **bounds})
 
 
-def _nearly_all(seen: _Numbers, low: Number | None, high: Number | None, column: str) -> Iterator[Entry]:
+def _nearly_all(seen: Numbers, low: Number | None, high: Number | None, column: str) -> Iterator[Entry]:
     """Warn when more than a few are far out, where a long tail makes the range of all say little."""
     first, middle, last = seen.quantiles(0.002, 0.5, 0.998)
     least, most = _tighter(seen, low, middle, first), _tighter(seen, high, middle, last)
     if (least, most) != (low, high):
         said = f"996 of 1,000 are {seen.say(first)} to {seen.say(last)}; a quarter farther from the median."
-        about = {"column": column, **_bounds(least, most), "mostly": 0.99}
+        about = {"column": column, **between(least, most), "mostly": 0.99}
         yield _expect("column_values_to_be_between", said, about, "warning")
 
 
-def _tighter(seen: _Numbers, limit: Number | None, middle: float, far: float) -> Number | None:
+def _tighter(seen: Numbers, limit: Number | None, middle: float, far: float) -> Number | None:
     reach = _ROOMY * abs(far - middle)
     if limit is not None and abs(limit - middle) <= _LOOSE * reach:
         return limit
-    return _outward(middle, reach / 10, room=reach, down=far < middle, whole=seen.whole)
+    return outward(middle, reach / 10, room=reach, down=far < middle, whole=seen.whole)
 
 
-def _is_steady(seen: _Numbers, low: Number | None, high: Number | None) -> bool:
+def _is_steady(seen: Numbers, low: Number | None, high: Number | None) -> bool:
     """Whether mean and deviation hang on no single value.
 
     One more value, at the end of the range, must leave the deviation as it is to a factor of three; and one in ten
@@ -336,98 +279,32 @@ def _is_steady(seen: _Numbers, low: Number | None, high: Number | None) -> bool:
     return math.isfinite(deviation) and far / math.sqrt(len(seen.values)) < math.sqrt(8) * deviation
 
 
-def _level_and_width(seen: _Numbers, column: str) -> Iterator[Entry]:
+def _level_and_width(seen: Numbers, column: str) -> Iterator[Entry]:
     """Expect mean and deviation, where these are steady figures."""
     mean, deviation = float(seen.values.mean()), float(seen.values.std(ddof=1))
     half, third = deviation / 2, deviation / 3
-    bounds = _bounds(_outward(mean - half, half / 4, down=True), _outward(mean + half, half / 4, down=False))
+    bounds = between(outward(mean - half, half / 4, down=True), outward(mean + half, half / 4, down=False))
     if seen.least >= 0:
         bounds["min_value"] = max(0, bounds["min_value"])
     said = f"{seen.say(mean)} seen; half a deviation on each side. Another source of data shows here first."
     yield _expect("column_mean_to_be_between", said, {"column": column, **bounds}, "warning")
-    bounds = _bounds(_outward(third, third / 10, down=True), _outward(9 * third, third, down=False))
+    bounds = between(outward(third, third / 10, down=True), outward(9 * third, third, down=False))
     said = f"{seen.say(deviation)} seen; a third to three times as much. Another unit shows here."
     yield _expect("column_stdev_to_be_between", said, {"column": column, **bounds})
 
 
-def _level(seen: _Numbers, column: str) -> Iterator[Entry]:
+def _level(seen: Numbers, column: str) -> Iterator[Entry]:
     """Expect a median, where far values make mean and deviation unsteady."""
     tenth, quarter, middle, three, ninth = seen.quantiles(0.1, 0.25, 0.5, 0.75, 0.9)
     step = (ninth - tenth) / 10
-    low = _outward(tenth, min(step, abs(tenth) / 10), down=True)
-    high = _outward(ninth, min(step, abs(ninth) / 10), down=False)
+    low = outward(tenth, min(step, abs(tenth) / 10), down=True)
+    high = outward(ninth, min(step, abs(ninth) / 10), down=False)
     said = f"{seen.say(middle)} seen; from the 10th to the 90th percentile. Another unit shows here."
-    if bounds := _bounds(low, high):
+    if bounds := between(low, high):
         yield _expect("column_median_to_be_between", said, {"column": column, **bounds})
     if tenth <= 0 <= ninth and quarter < three and not seen.endless:
         # About zero, a smaller unit does not show in the median.
         width = (three - quarter) / 4
         said = f"The middle half spans {seen.say(three - quarter)}; a quarter of that. A smaller unit shows here."
-        about = {"column": column, **_bounds(_outward(width, width / 10, down=True), None)}
+        about = {"column": column, **between(outward(width, width / 10, down=True), None)}
         yield _expect("column_stdev_to_be_between", said, about)
-
-
-def _end(seen: _Numbers, *, down: bool) -> End:
-    """Return how far values may reach on one side, and why."""
-    end = seen.least if down else seen.most
-    if seen.endless:
-        return None, "no limit, as infinite ones were there"
-    if seen.least == seen.most:
-        return _outward(end, 0, down=down), "nothing added"
-    if len(seen.values) >= _CROWDED and float(np.mean(seen.values == end)) >= _CROWD:
-        return _outward(end, 0, down=down), "nothing added, as so many lie at the end"
-    room, why = _room(seen, down=down)
-    limit = _outward(end, room / 4, room=room, down=down, whole=seen.whole)
-    if limit is None:
-        return None, "no limit, as it would not be finite"
-    if down and limit < 0 <= seen.least:
-        return 0, "none may be negative"
-    if not down and not seen.whole and seen.least >= 0 and seen.most <= 1 < limit:
-        return 1, "none may be more than 1, as it may be a share"
-    return limit, why
-
-
-def _room(seen: _Numbers, *, down: bool) -> tuple[float, str]:
-    """Return by how much values may go beyond what was seen on one side, and why."""
-    values = seen.values
-    spread, middle = float(values[-1] - values[0]), float(np.median(values))
-    count = max(_FAR, len(values) // 10) + 1
-    far = middle - values[:count] if down else values[::-1][:count] - middle
-    far = far[far > 0]
-    if len(far) <= _FAR:
-        return spread, "the whole spread added"
-    long = len(values) < PLENTY or _is_long(far)
-    scaled = np.log(far) if long else far
-    levels = (_FAR, min(max(_FAR, len(values) // _TWENTIETH), len(far) - 1))
-    pace = max(float(np.mean(scaled[:most] - scaled[most])) for most in levels)
-    tail = float(far[0]) * math.expm1(min(_PACES * pace, 700)) if long else _PACES * pace
-    least, why = (2.0, "two added") if seen.whole and spread < 10 else (spread / 5, "a fifth of the spread added")
-    if tail <= least:
-        return least, why
-    return min(tail, _WIDEST * spread), f"room for a {'long' if long else 'short'} tail"
-
-
-def _is_long(far: Floats) -> bool:
-    """Whether a tail is longer than an exponential one, or may well be, by its index (Dekkers et al., 1989)."""
-    logs = np.log(far[:-1] / far[-1])
-    first, second = float(np.mean(logs)), float(np.mean(logs**2))
-    index = first + 1 - 0.5 / (1 - first**2 / second) if first**2 < second else 0.0
-    return index + 2 / math.sqrt(len(logs)) > _LONG
-
-
-def _outward(value: Number, step: float, *, down: bool, room: float = 0.0, whole: bool = False) -> Number | None:
-    """Add room to a limit and round it outward to a power of ten below a step, for people; None: it is not finite."""
-    if not math.isfinite(value) or not math.isfinite(step) or not math.isfinite(room):
-        return None
-    limit = _EXACT.add(Decimal(value), Decimal(-room if down else room))
-    if step > 0:
-        place = math.floor(math.log10(step))
-        unit = Decimal(1).scaleb(max(place, 0) if whole else place)
-        limit = limit.quantize(unit, ROUND_FLOOR if down else ROUND_CEILING, _EXACT)
-    if limit == limit.to_integral_value() and abs(limit) < 1 << 63:
-        return int(limit)
-    return float(limit) if math.isfinite(float(limit)) else None
-
-
-def _bounds(low: Number | None, high: Number | None) -> Bounds:
-    return {name: bound for name, bound in (("min_value", low), ("max_value", high)) if bound is not None}
