@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
+from sluiceway.config import DataParams
 from sluiceway.data.answers import Answers
 from sluiceway.data.learning.learner import cross_fit
 from sluiceway.data.sketches import Sketches
@@ -22,6 +24,13 @@ from sluiceway.usecases.base import Loaded, Reader, UseCase
 def table_of(rows: Iterable[Mapping[str, object]], *, quarantine: bool = False) -> pa.Table:
     """Return an example table without measures; what a row does not give is null."""
     return pa.Table.from_pylist(list(rows), schema({}, quarantine=quarantine))
+
+
+def listed(usecase: UseCase, raw: Path, data: DataParams) -> list[Example]:
+    """Return the examples of a folder with their targets as the example table has them."""
+    found = list(usecase.read(raw, data))
+    tidy = usecase.tidy
+    return [replace(each, target=tidy(each.target, data)) if tidy and each.target else each for each in found]
 
 
 def check_of(verdict: Verdict, name: str) -> Check:

@@ -73,7 +73,7 @@ class World:
             raw=self.raw,
             validated=validated,
             reports=root / "reports",
-            usecase=SimpleNamespace(thumbnail=thumbnail),
+            usecase=SimpleNamespace(thumbnail=thumbnail, amend=None),
             params=SimpleNamespace(data=None),
         )
         (root / "reports" / "data").mkdir(parents=True)
@@ -153,7 +153,7 @@ def test_an_offender_may_be_in_quarantine_or_gone_or_unknown(world):
 
 
 def test_a_use_case_without_pictures_names_its_examples(world):
-    world.pipeline.usecase = SimpleNamespace(thumbnail=None)
+    world.pipeline.usecase = SimpleNamespace(thumbnail=None, amend=None)
     _, html = world.write(failed("label_errors", Offender("3.png", "looks like 9")))
     assert "3.png labelled 4" in sound_words(world.blocks(html)["label errors"])
     assert 'class="content"' not in html
@@ -165,7 +165,7 @@ def test_whatever_a_use_case_stumbles_over_is_shown_raw(world, error):
         warnings.warn("that looks odd", stacklevel=1)
         raise error
 
-    world.pipeline.usecase = SimpleNamespace(thumbnail=stumble)
+    world.pipeline.usecase = SimpleNamespace(thumbnail=stumble, amend=None)
     _, html = world.write(failed("label_errors", Offender("3.png")))
     assert "<pre>89 50 4e 47" in world.blocks(html)["label errors"]
 
@@ -180,7 +180,7 @@ def test_contents_are_read_for_shown_examples_only(world, monkeypatch):
 
 def test_a_page_stays_small_whatever_is_wrong(world):
     large = '<img alt="" src="data:image/png;base64,' + "A" * 60_000 + '">'
-    world.pipeline.usecase = SimpleNamespace(thumbnail=lambda payload, data: large)
+    world.pipeline.usecase = SimpleNamespace(thumbnail=lambda payload, data: large, amend=None)
     names = [f"expect_column_values_to_be_between:{'c' * 40}{number}" for number in range(50)]
     pairs = [Offender(name, "x" * 5000, name) for name in world.good]
     _, html = world.write(*(failed(name, *pairs) for name in names))

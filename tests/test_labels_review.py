@@ -1,6 +1,7 @@
 """Doubtful labels go to a person and come back as corrections."""
 
 import csv
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,18 +12,27 @@ import pytest
 
 from sluiceway.data.answers import Answers
 from sluiceway.data.corrections import Correction, read_corrections
+from sluiceway.data.sources import checksum, load
 from sluiceway.errors import DataError, UsageError
 from sluiceway.stages import labels
+from sluiceway.usecases import find
 from sluiceway.usecases.pipeline import Pipeline
 
+ROOT = Path(__file__).parents[1]
+
 CLASSES = ("cat", "dog", "owl")
+
+
+def of_kind(target, **functions):
+    plain = dict.fromkeys(("tidy", "amend", "judge", "measure"))
+    return SimpleNamespace(target=target, measures={}, **plain | functions)
 
 
 @pytest.fixture
 def pipeline(tmp_path) -> Pipeline:
     """Six examples, three of them in doubt."""
-    usecase = SimpleNamespace(target="class")
-    made = Pipeline(root=tmp_path, name="pets", code="", params=None, usecase=usecase)
+    params = SimpleNamespace(data=None)
+    made = Pipeline(root=tmp_path, name="pets", code="", params=params, usecase=of_kind("class"))
     made.validated.mkdir(parents=True)
     targets = ["cat", "cat", "dog", "dog", "owl", "owl"]
     pl.DataFrame(
@@ -140,7 +150,7 @@ def test_an_unknown_class_is_told_with_the_nearest_and_nothing_is_written(pipeli
 
 
 def test_numbers_must_be_numbers(pipeline):
-    numeric = replace(pipeline, usecase=SimpleNamespace(target="number"))
+    numeric = replace(pipeline, usecase=of_kind("number"))
     labels.review(numeric)
     decide(numeric, cat1="left")
     with pytest.raises(DataError, match="'left' is not a number"):
@@ -148,6 +158,105 @@ def test_numbers_must_be_numbers(pipeline):
     decide(numeric, cat1="-0.25")
     labels.apply(numeric)
     assert read_corrections(pipeline.corrections)["cat/1.png"].target == "-0.25"
+
+
+SOUNDS = find("speech", ROOT, "text")
+
+
+def speaking(pipeline: Pipeline, seconds: float = 1.0) -> Pipeline:
+    """The same examples as sounds of so many seconds, with the texts of their classes."""
+    path = pipeline.validated / "examples.parquet"
+    pl.read_parquet(path).with_columns(seconds=pl.lit(seconds)).write_parquet(path)
+    return replace(pipeline, usecase=SOUNDS, params=SimpleNamespace(data=SOUNDS.data()))
+
+
+def test_a_text_is_tidied_as_those_of_the_raw_data_are(pipeline):
+    sounds = speaking(pipeline)
+    labels.review(sounds)
+    decide(sounds, cat1="  Kat,  HOND! ", dog2="Dog.", owl5="drop")
+    labels.apply(sounds)
+    found = read_corrections(pipeline.corrections)
+    assert found["cat/1.png"].target == "kat hond"
+    assert (found["dog/2.png"].target, found["dog/2.png"].note) == ("dog", "confirmed")  # it is what it was, tidied
+
+
+@pytest.mark.parametrize(
+    ("decision", "reason"),
+    [
+        ("een [gelach] uil", "markup: '[gelach]' is not said"),
+        ("een hele lange zin, veel te lang voor een seconde geluid", "too_fast: "),
+        ("?!", "no_transcript: "),
+    ],
+)
+def test_a_text_is_judged_as_those_of_the_raw_data_are(pipeline, decision, reason):
+    sounds = speaking(pipeline)
+    labels.review(sounds)
+    decide(sounds, cat1=decision, dog2="hond")
+    with pytest.raises(DataError, match=re.escape(f"cat/1.png: {reason}")) as caught:
+        labels.apply(sounds)
+    assert "nothing was applied" in caught.value.hint
+    assert not pipeline.corrections.exists()
+
+
+def test_a_text_of_another_content_is_not_judged_by_this_one(pipeline):
+    sounds = speaking(pipeline)
+    labels.review(sounds)
+    decide(sounds, cat1="een hele lange zin, veel te lang voor een seconde geluid")
+    path = pipeline.validated / "examples.parquet"
+    pl.read_parquet(path).with_columns(checksum=pl.lit("f" * 32)).write_parquet(path)
+    labels.apply(sounds)  # `validate` will say that the content has changed since
+    assert set(read_corrections(pipeline.corrections)) == {"cat/1.png"}
+
+
+def test_a_number_is_judged_as_those_of_the_raw_data_are(pipeline):
+    usecase = find("driving", ROOT)
+    drives = replace(pipeline, usecase=usecase, params=SimpleNamespace(data=usecase.data()))
+    labels.review(drives)
+    decide(drives, cat1="1.5")
+    with pytest.raises(DataError, match=r"impossible_steering: 1\.5 times full lock"):
+        labels.apply(drives)
+    decide(drives, cat1=" -0.5 ")
+    labels.apply(drives)
+    assert read_corrections(pipeline.corrections)["cat/1.png"].target == "-0.5"
+
+
+@pytest.fixture
+def pairs(pipeline) -> Pipeline:
+    """The same examples as pairs of sentences."""
+    usecase = find("translation", ROOT)
+    source = "The king loves the queen and the old house by the sea."
+    pipeline.raw.mkdir(parents=True)
+    target = "El rey ama a la reina y la vieja casa junto al mar."
+    (pipeline.raw / "a.tsv").write_text(f"en\tes\n{source}\t{target}\n", encoding="utf-8")
+    (example,) = usecase.read(pipeline.raw, usecase.data())
+    content = load(pipeline.raw, example.source)
+    path = pipeline.validated / "examples.parquet"
+    table = pl.read_parquet(path).with_columns(
+        source=pl.lit(example.source), target=pl.lit(target), checksum=pl.lit(checksum(content))
+    )
+    table.write_parquet(path)
+    return replace(pipeline, usecase=usecase, params=SimpleNamespace(data=usecase.data()))
+
+
+@pytest.mark.parametrize(
+    ("decision", "reason"),
+    [
+        ("El rey.", "unequal_lengths: "),
+        ("The king loves the queen and the old house by the sea.", "not_translated: "),
+        ("Король любит королеву и старый дом возле синего моря.", "wrong_script: "),
+        ("El rey ama a la reina y la vieja casa del seÃ±or JosÃ©.", "mojibake: "),
+    ],
+)
+def test_a_translation_is_judged_beside_its_source(pairs, decision, reason):
+    labels.review(pairs)
+    decide(pairs, cat1=decision)
+    with pytest.raises(DataError, match=re.escape(f"cat/1.png: {reason}")):
+        labels.apply(pairs)
+    assert not pairs.corrections.exists()
+    decide(pairs, cat1=" El rey quiere a la reina y la vieja casa junto al mar. ")
+    labels.apply(pairs)
+    found = read_corrections(pairs.corrections)["cat/1.png"]
+    assert found.target == "El rey quiere a la reina y la vieja casa junto al mar."
 
 
 def test_what_is_missing_is_told(pipeline):

@@ -63,6 +63,8 @@ class Plain:
     name: str = "plain"
     measures: dict = field(default_factory=lambda: {"size": "integer", "word": "text"})
     measure: object = staticmethod(measure)
+    tidy: object = None
+    amend: object = None
     judge: object = None
     features: object = None
     fingerprint: object = None
@@ -569,6 +571,73 @@ def test_corrections_hold_for_the_content_that_was_looked_at(tmp_path):
     assert measured.left_out == {"b"}
     assert [each.id for each in measured.stale] == ["c", "e"]
     assert [each.id for each in measured.unknown] == ["gone"]
+
+
+def tidy(target, params):
+    if "<" in target:
+        raise BadExample("markup", f"{target} is not said")
+    return " ".join(target.lower().split())
+
+
+def test_corrections_are_tidied_and_judged_as_targets_of_the_raw_data_are(tmp_path):
+    def judge(target, measures, params):
+        if target and len(target) > measures["size"]:
+            raise BadExample("too_long", f"{target} of {measures['size']}")
+
+    contents = ("one", "two", "three", "four")
+    examples = [
+        replace(each, target=target)
+        for each, target in zip(written(tmp_path, *contents), ("A  B", "<i>", "x", "<b>"), strict=True)
+    ]
+    sums = {each.id: checksum((tmp_path / each.id).read_bytes()) for each in examples}
+    said = {"two": " I ", "three": "Far TOO long", "four": "A <b>"}
+    corrections = {name: Correction(name, sums[name], target) for name, target in said.items()}
+    measured = run(tmp_path, examples, usecase=replace(PLAIN, tidy=tidy, judge=judge), corrections=corrections)
+    assert {row["id"]: row["target"] for row in rows(tmp_path / ".out")} == {"one": "a b", "two": "i"}
+    assert {row["id"]: row["reason"] for row in rows(tmp_path / ".out", "quarantine")} == {
+        "three": "too_long: far too long of 10",
+        "four": "markup: A <b> is not said",
+    }
+    assert measured.corrected == {"two", "three", "four"}
+
+
+def amend(payload, target):
+    return payload.partition(b"=")[0] + b"=" + target.encode()
+
+
+def test_a_content_that_holds_its_target_is_seen_as_a_person_has_corrected_it(tmp_path):
+    """With a memo and without: what was seen of the content as it is, and as it is corrected, is never mixed up."""
+    usecase = replace(SKETCHED, tidy=tidy, amend=amend)
+    raw, examples = tmp_path / "raw", []
+    raw.mkdir()
+    for name, content in (("a", b"a=1"), ("b", b"bad=2"), ("c", b"c=3")):
+        (raw / name).write_bytes(content)
+        examples.append(Example(id=name, source=name, target=content.decode().partition("=")[2]))
+    sums = {each.id: checksum((raw / each.id).read_bytes()) for each in examples}
+    corrections = {"a": Correction("a", sums["a"], " LONGER "), "c": Correction("c", sums["a"], "other content")}
+
+    def seen(out, memo=None, **options):
+        measured = run(raw, examples, out, usecase, memo=memo, **options)
+        return measured, {row["id"]: (row["target"], row["size"]) for row in rows(out)}
+
+    plain, corrected = {"a": ("1", 3), "c": ("3", 3)}, {"a": ("longer", 8), "c": ("3", 3)}
+    fresh = seen(tmp_path / "fresh", corrections=corrections)
+    assert fresh[1] == corrected
+    expected = digests(tmp_path / "fresh")
+    sketches = Sketches.read(tmp_path / "fresh" / "sketches.parquet")
+    assert sketches.features[0].tolist() == features(b"a=longer", None).tolist()
+    assert seen(tmp_path / "plain", Memo(tmp_path / "memos" / "one", usecase.measures))[1] == plain
+    for _ in range(2):
+        measured, found = seen(
+            tmp_path / "again", Memo(tmp_path / "memos" / "one", usecase.measures), corrections=corrections
+        )
+        assert found == corrected
+        assert digests(tmp_path / "again") == expected
+        assert measured.remembered == 1  # what has a correction is looked at anew
+    assert seen(tmp_path / "back", Memo(tmp_path / "memos" / "one", usecase.measures))[1] == plain
+    first = Memo(tmp_path / "others" / "one", usecase.measures)
+    assert seen(tmp_path / "first", first, corrections=corrections)[1] == corrected
+    assert seen(tmp_path / "then", Memo(tmp_path / "others" / "one", usecase.measures))[1] == plain
 
 
 # The writer.

@@ -25,7 +25,7 @@ from sluiceway.usecases.image import FAMILY
 from sluiceway.usecases.image.params import ImageData, ImageEncoding, ResidualParams
 from sluiceway.usecases.targets import labels, numbers
 from sluiceway.usecases.text_generation import USECASE as TEXT
-from support import answers_of, image_bytes, reader_of
+from support import answers_of, image_bytes, listed, reader_of
 
 LABELS, NUMBER = FAMILY.targets["classes"], FAMILY.targets["number"]
 DATA = ImageData()
@@ -95,14 +95,14 @@ def write(path, payload):
 def test_labels_are_folder_names_put_together_or_a_column(tmp_path):
     for name in ("dog|cat/1.png", "cat/2.png"):
         write(tmp_path / "folders" / name, b"x")
-    found = list(LABELS.read(tmp_path / "folders", DATA))
+    found = list(listed(LABELS, tmp_path / "folders", DATA))
     assert {each.id: each.target for each in found} == {"cat/2.png": "cat", "dog|cat/1.png": "cat|dog"}
     for name in ("1.png", "2.png", "3.png", "4.png"):
         write(tmp_path / "list" / name, b"x")
     rows = [("1.png", "dog | cat"), ("2.png", '["b, c", "a"]'), ("3.png", ""), ("4.png", "cat|cat")]
     lines = ["file_name,labels", *(f'{name},"{value.replace(chr(34), chr(34) * 2)}"' for name, value in rows)]
     (tmp_path / "list" / "metadata.csv").write_text("\n".join(lines), encoding="utf-8")
-    assert [each.target for each in LABELS.read(tmp_path / "list", DATA)] == ["cat|dog", "a|b, c", "", "cat"]
+    assert [each.target for each in listed(LABELS, tmp_path / "list", DATA)] == ["cat|dog", "a|b, c", "", "cat"]
 
 
 def test_a_list_of_json_lines_holds_numbers_and_groups(tmp_path):
@@ -111,8 +111,8 @@ def test_a_list_of_json_lines_holds_numbers_and_groups(tmp_path):
         write(tmp_path / row["file_name"], b"x")
     (tmp_path / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     with pytest.raises(UnknownLayout, match="no column number or value: found file_name, angle, patient"):
-        list(NUMBER.read(tmp_path, DATA))
-    found = list(NUMBER.read(tmp_path, ImageData(label="angle", group_column="patient")))
+        list(listed(NUMBER, tmp_path, DATA))
+    found = list(listed(NUMBER, tmp_path, ImageData(label="angle", group_column="patient")))
     assert [(float(each.target), each.group) for each in found] == [(0.0, "p1"), (1.5, "p1"), (3.0, "p1")]
 
 
@@ -253,7 +253,7 @@ def test_baselines_of_numbers_are_the_mean_and_what_gradients_tell(tmp_path):
         write(tmp_path / f"{n:03d}.png", stroke(angle, n))
         rows.append(f"{n:03d}.png,{angle}")
     (tmp_path / "metadata.csv").write_text("\n".join(rows), encoding="utf-8")
-    reader = reader_of(tmp_path, NUMBER.read(tmp_path, DATA), Split(test=0.3))
+    reader = reader_of(tmp_path, listed(NUMBER, tmp_path, DATA), Split(test=0.3))
     encoding = NUMBER.fit(reader("train"), ImageEncoding(size=16, channels=1))
     found = NUMBER.baselines(reader, DATA, encoding, answers_of(NUMBER, reader, DATA))
     assert list(found) == ["mean", "HOG + regression"]
@@ -282,7 +282,7 @@ def test_baselines_of_labels_are_their_shares_and_what_gradients_tell(tmp_path):
         for path in sorted(tmp_path.rglob("*.png"))
     ]
     (tmp_path / "metadata.csv").write_text("\n".join(["file_name,labels", *lines]), encoding="utf-8")
-    reader = reader_of(tmp_path, LABELS.read(tmp_path, DATA), Split(test=0.3))
+    reader = reader_of(tmp_path, listed(LABELS, tmp_path, DATA), Split(test=0.3))
     encoding = LABELS.fit(reader("train"), ImageEncoding(size=16, channels=1))
     found = LABELS.baselines(reader, DATA, encoding, answers_of(LABELS, reader, DATA))
     assert list(found) == ["share of each label", "HOG + SVM"]

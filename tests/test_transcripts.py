@@ -41,7 +41,7 @@ from sluiceway.usecases.targets.transcripts import (
     tidy,
     word_error_rate,
 )
-from support import sound_bytes, sung
+from support import listed, sound_bytes, sung
 
 CASE = FAMILY.targets["text"]
 DATA = TranscribedData()
@@ -414,7 +414,7 @@ def test_librispeech_lies_as_it_does(tmp_path):
         ("test-other/5/1/5-1", ["5-1-0000 HE HOPED"]),
     ):
         (tmp_path / f"{name}.trans.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    found = list(CASE.read(tmp_path, DATA))
+    found = list(listed(CASE, tmp_path, DATA))
     assert {(each.group, each.split, each.target) for each in found} == {
         ("84", "train", "go do you hear"),
         ("84", "train", "but in less"),
@@ -422,7 +422,7 @@ def test_librispeech_lies_as_it_does(tmp_path):
         ("5", "test", "he hoped"),
     }
     (tmp_path / "test-other/5/1/5-1.trans.txt").write_text("5-1-0007 NOT THERE\n", encoding="utf-8")
-    gone, unlisted = [each for each in CASE.read(tmp_path, DATA) if each.id.startswith("test-other")]
+    gone, unlisted = [each for each in listed(CASE, tmp_path, DATA) if each.id.startswith("test-other")]
     assert (gone.source, gone.target) == (
         "test-other/5/1/5-1-0007",
         "not there",
@@ -439,7 +439,7 @@ def test_common_voice_lies_as_it_does(tmp_path):
         "b\t3.wav\tZo.\t2",
     ]
     (tmp_path / "validated.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    found = list(CASE.read(tmp_path, DATA))
+    found = list(listed(CASE, tmp_path, DATA))
     assert [(each.id, each.target, each.group) for each in found] == [
         ("clips/1.wav", "hij zei nee", "a"),
         ("clips/2.wav", "ja", "a"),
@@ -448,14 +448,14 @@ def test_common_voice_lies_as_it_does(tmp_path):
     head, one, two, three = lines
     for name, row in (("train", one), ("dev", two), ("test", three)):
         (tmp_path / f"{name}.tsv").write_text(f"{head}\n{row}\n", encoding="utf-8")
-    assert {each.id[6]: each.split for each in CASE.read(tmp_path, DATA)} == {
+    assert {each.id[6]: each.split for each in listed(CASE, tmp_path, DATA)} == {
         "1": "train",
         "2": "validation",
         "3": "test",
     }
     (tmp_path / "test.tsv").write_text(f"{head}\nb\t9.wav\tWeg.\t2\n", encoding="utf-8")
     with pytest.raises(UnknownLayout, match=r"test.tsv names 9.wav, which is no sound") as caught:
-        list(CASE.read(tmp_path, DATA))
+        list(listed(CASE, tmp_path, DATA))
     assert "paths in a list begin at its own folder" in caught.value.hint
 
 
@@ -463,7 +463,7 @@ def test_an_audiofolder_with_texts_lies_as_it_does(tmp_path):
     put(tmp_path, "train/1.wav", "test/2.wav")
     for name, line in (("train", "1.wav,Wat?"), ("test", '2.wav,"Nee, hoor"')):
         (tmp_path / name / "metadata.csv").write_text(f"file_name,text\n{line}\n", encoding="utf-8")
-    found = list(CASE.read(tmp_path, DATA))
+    found = list(listed(CASE, tmp_path, DATA))
     assert {(each.id, each.target, each.split) for each in found} == {
         ("train/1.wav", "wat", "train"),
         ("test/2.wav", "nee hoor", "test"),
@@ -473,7 +473,7 @@ def test_an_audiofolder_with_texts_lies_as_it_does(tmp_path):
 def test_sounds_without_texts_are_told(tmp_path):
     put(tmp_path, "yes/1.wav")
     with pytest.raises(UnknownLayout, match=r"1 sounds lie below .* nothing says what is said") as caught:
-        list(CASE.read(tmp_path, DATA))
+        list(listed(CASE, tmp_path, DATA))
     assert "metadata.csv" in caught.value.hint
 
 
@@ -506,4 +506,4 @@ dialogStr("Stil.")
             ["reef/a-m-x.ogg", 'Zie je "het"?', "small fish"],
             ["reef/a-v-y.ogg", "Nee.", "big fish"],
         ]
-    assert [each.target for each in CASE.read(tmp_path, DATA)] == ["zie je het", "nee"]
+    assert [each.target for each in listed(CASE, tmp_path, DATA)] == ["zie je het", "nee"]

@@ -238,7 +238,7 @@ class Showcase:
             target=self._target(row.target),
             split=row.split or "",
             detail=shorten(detail, _LONGEST_DETAIL),
-            html=self._content(row.source) if row.source is not None else "",
+            html=self._content(row),
             other=self._specimen(other, "") if other else None,
         )
 
@@ -250,21 +250,23 @@ class Showcase:
             return words and "no target"
         return words.format(shorten(target, _LONGEST_TARGET)) if target else ""
 
-    def _content(self, source: str) -> str:
+    def _content(self, row: _Row) -> str:
         """Show a content, where there is room for it."""
-        html = self._thumbnail(source)
+        html = self._thumbnail(row)
         if len(html) > min(self._left, self._left_in_all):
             return ""
         self._left -= len(html)
         self._left_in_all -= len(html)
         return html
 
-    def _thumbnail(self, source: str) -> str:
-        draw = self._pipeline.usecase.thumbnail
-        if draw is None:
+    def _thumbnail(self, row: _Row) -> str:
+        usecase = self._pipeline.usecase
+        draw = usecase.thumbnail
+        if draw is None or row.source is None:
             return ""
         try:
-            payload = load(self._pipeline.raw, source)
+            payload = load(self._pipeline.raw, row.source)
+            payload = usecase.amend(payload, row.target) if usecase.amend and row.target else payload
         except BadExample:
             return ""  # its detail says so
         try:

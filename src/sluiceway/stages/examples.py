@@ -59,7 +59,7 @@ def loader_of_row(pipeline: Pipeline, table: "pa.Table | pl.DataFrame") -> Calla
         pipeline: whose data it is.
         table: the example table; or some of its rows, with their numbers as ``row``.
     """
-    names = ("id", "source", "checksum")
+    names = ("id", "source", "checksum", "target")
     if isinstance(table, pa.Table):
         columns = [table[name] for name in names]
         place: Callable[[int], int] = int
@@ -68,14 +68,14 @@ def loader_of_row(pipeline: Pipeline, table: "pa.Table | pl.DataFrame") -> Calla
         place = {row: at for at, row in enumerate(table["row"].to_list())}.__getitem__
 
     def content(row: int) -> bytes:
-        name, source, wanted = (column[place(row)].as_py() for column in columns)
-        return _content(pipeline, partial(load, pipeline.raw, source), Example(name, source), wanted)
+        name, source, wanted, target = (column[place(row)].as_py() for column in columns)
+        return _content(pipeline, partial(load, pipeline.raw, source), Example(name, source, target), wanted)
 
     return content
 
 
 def _content(pipeline: Pipeline, fetch: Callable[[], bytes], example: Example, wanted: str) -> bytes:
-    """Fetch a content, and compare it with what was validated."""
+    """Fetch a content, compare it with what was validated, and put in what a person has corrected of it."""
     hint = f"run `dvc repro`: data/raw/{pipeline.name} changed behind the gate"
     try:
         payload = fetch()
@@ -83,4 +83,5 @@ def _content(pipeline: Pipeline, fetch: Callable[[], bytes], example: Example, w
         raise DataError(f"{example.id} cannot be read any more: {bad}", hint=hint) from None
     if checksum(payload) != wanted:
         raise DataError(f"{example.id} is not what was validated", hint=hint)
-    return payload
+    amend, target = pipeline.usecase.amend, example.target
+    return payload if amend is None or target is None else amend(payload, target)

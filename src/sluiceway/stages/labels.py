@@ -5,7 +5,7 @@ in that file into ``data/corrections/<pipeline>.csv``, which ``validate`` reads.
 """
 
 import csv
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,18 +13,17 @@ import numpy as np
 
 from sluiceway.checks.catalogue import OF_LABELS
 from sluiceway.data.answers import Answers
-from sluiceway.data.corrections import Correction, read_corrections, write_corrections
-from sluiceway.data.labels import joined, label_names, parted
-from sluiceway.errors import DataError, UsageError, nearest
+from sluiceway.data.corrections import read_corrections, write_corrections
+from sluiceway.data.labels import joined
+from sluiceway.errors import DataError, UsageError
 from sluiceway.stages.console import console
+from sluiceway.stages.decisions import DROP, KEEP, corrections_of, verb
 from sluiceway.usecases.pipeline import Pipeline
 
 if TYPE_CHECKING:
     import polars as pl
 
-KEEP, DROP = "keep", "drop"
 COLUMNS = ("id", "checksum", "target", "suggested", "confidence", "file", "decision")
-_NAMED = 5
 _THERE = 0.5
 """Probability from which a label is suggested."""
 
@@ -65,7 +64,7 @@ def apply(pipeline: Pipeline) -> None:
 
     Raises:
         UsageError: there are no decisions.
-        DataError: a decision is not a label of this data; nothing is written then.
+        DataError: a decision is no target that this data could have; nothing is written then.
     """
     path = review_path(pipeline)
     shown = path.relative_to(pipeline.root)
@@ -73,17 +72,16 @@ def apply(pipeline: Pipeline) -> None:
     if not decided:
         state = "has no decisions" if path.exists() else "does not exist"
         raise UsageError(f"{shown} {state}", hint=f"`sluiceway labels review {pipeline.name}`, then fill in `decision`")
-    check_decisions(decided, pipeline, shown)
-    tidy = _joined if pipeline.usecase.target == "classes" else str
-    merged = read_corrections(pipeline.corrections) | {row["id"]: _correction(row, tidy) for row in decided}
+    made = corrections_of(decided, pipeline, shown)
+    merged = read_corrections(pipeline.corrections) | {each.id: each for each in made}
     write_corrections(merged.values(), pipeline.corrections)
     rest = [row for row in read_rows(path) if not row["decision"].strip()]
     if rest:
         write_rows(rest, path)
     else:
         path.unlink()
-    verbs = [_verb(row) for row in decided]
-    counts = ", ".join(f"{verbs.count(verb):,} {verb}" for verb in ("corrected", "confirmed", "left out"))
+    verbs = [verb(each) for each in made]
+    counts = ", ".join(f"{verbs.count(each):,} {each}" for each in ("corrected", "confirmed", "left out"))
     written = pipeline.corrections.relative_to(pipeline.root)
     console.print(f"[bold]labels[/] {pipeline.name}: {counts}; {len(rest):,} undecided [dim]-> {written}[/]")
     console.print(f"  [cyan]git add {written} && dvc repro register@{pipeline.name}[/]")
@@ -92,40 +90,6 @@ def apply(pipeline: Pipeline) -> None:
 def review_path(pipeline: Pipeline) -> Path:
     """Where the doubtful labels of a pipeline are listed."""
     return pipeline.corrections.with_name(f"{pipeline.name}.review.csv")
-
-
-def check_decisions(decided: Iterable[Mapping[str, str]], pipeline: Pipeline, shown: Path) -> None:
-    """Hold decisions against the labels that the data has.
-
-    Raises:
-        DataError: a decision is none of them; each is named.
-    """
-    kind = pipeline.usecase.target
-    known = _labels(pipeline) if kind in ("class", "classes") else set()
-    if kind == "classes":
-        known = set(label_names(known))
-    faults = []
-    for row in decided:
-        decision = _decision(row)
-        if decision == KEEP and not row["target"]:
-            faults.append(f"{row['id']}: has no target to keep")
-        if decision in (KEEP, DROP):
-            continue
-        if kind == "class" and decision not in known:
-            faults.append(f"{row['id']}: unknown class {decision!r}, {nearest(decision, [*known, KEEP, DROP])}")
-        elif kind == "classes":
-            strange = [label for label in parted(decision) if label not in known]
-            faults += [f"{row['id']}: unknown label {each!r}, {nearest(each, known)}" for each in strange]
-        elif kind == "number" and not _is_number(decision):
-            faults.append(f"{row['id']}: {decision!r} is not a number")
-        elif kind == "none":
-            faults.append(f"{row['id']}: these examples have no target: write {KEEP!r} or {DROP!r}")
-    if faults:
-        more = f" (and {len(faults) - _NAMED} more)" if len(faults) > _NAMED else ""
-        raise DataError(
-            f"{shown}: {'; '.join(faults[:_NAMED])}{more}",
-            hint=f"write a label that the data has, {KEEP!r} or {DROP!r}; nothing was applied",
-        )
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -221,46 +185,5 @@ def _suggestions(pipeline: Pipeline, examples: "pl.DataFrame") -> dict[int, tupl
     return found
 
 
-def _labels(pipeline: Pipeline) -> set[str]:
-    import polars as pl
-
-    path = pipeline.validated / "examples.parquet"
-    if not path.exists():
-        raise UsageError(
-            f"pipeline {pipeline.name!r} has not been validated yet", hint=f"dvc repro validate@{pipeline.name}"
-        )
-    return set(pl.scan_parquet(path).select(pl.col("target").drop_nulls().unique()).collect()["target"].to_list())
-
-
-def _joined(decision: str) -> str:
-    return joined(parted(decision))
-
-
-def _correction(row: Mapping[str, str], tidy: Callable[[str], str]) -> Correction:
-    verb, decision = _verb(row), _decision(row)
-    target = {"confirmed": row["target"], "left out": None}.get(verb, tidy(decision))
-    note = verb if verb == "confirmed" else f"{verb}; was {row['target'] or 'without a target'}"
-    return Correction(row["id"], row["checksum"], target, note)
-
-
-def _decision(row: Mapping[str, str]) -> str:
-    text = row["decision"].strip()
-    return text.lower() if text.lower() in (KEEP, DROP) else text
-
-
-def _verb(row: Mapping[str, str]) -> str:
-    decision = _decision(row)
-    if decision == DROP:
-        return "left out"
-    return "confirmed" if decision in (KEEP, row["target"]) else "corrected"
-
-
 def _key(row: Mapping[str, str]) -> tuple[str, str]:
     return row["id"], row["checksum"]
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return float(text) == float(text) and abs(float(text)) != float("inf")
-    except ValueError:
-        return False

@@ -237,6 +237,12 @@ class UseCase:
     """Pictures, samples and tables for the evaluation report."""
     serving: Serving
 
+    tidy: Callable[[str, Any], str] | None = None
+    """Bring a target into the form that the example table has, be it of the raw data or a person's correction: (target,
+    data section). Raises ``BadExample`` when that cannot be. Default: targets are taken as they are."""
+    amend: Callable[[bytes, str], bytes] | None = None
+    """Put a corrected target into a content that holds its target: (content, tidy target). So it is measured, judged
+    and looked at like one that was right from the beginning."""
     judge: Callable[[str | None, Measures, Any], None] | None = None
     """Judge a target beside what was measured of its content: (target, measures, data section). Raises ``BadExample``
     when it cannot be learned: the example goes into quarantine."""

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from sluiceway.config import DataParams
 from sluiceway.data.corrections import Correction
-from sluiceway.data.measuring.contents import DIGEST, SKETCH_COLUMNS, Judge
+from sluiceway.data.measuring.contents import DIGEST, SKETCH_COLUMNS, Amended, Judge, Tidy
 from sluiceway.data.measuring.store import Keys, Rows
 from sluiceway.data.splits import Sides, read_time
 from sluiceway.data.table import BadExample, Example, SplitName
@@ -92,6 +92,7 @@ class Listing:
     Args:
         params: the data section.
         corrections: what a person has corrected, by id.
+        tidy: brings a target into the form of the table; None: targets are taken as they are.
         target: judges a target beside what was measured of its content; None: targets are not judged.
         settled: sides that were written down, by group, or by checksum where there is none.
 
@@ -103,10 +104,12 @@ class Listing:
         self,
         params: DataParams,
         corrections: Mapping[str, Correction],
+        tidy: Tidy | None = None,
         target: Judge | None = None,
         settled: Mapping[str, SplitName] = MappingProxyType({}),
     ) -> None:
         self._params = params
+        self._tidy = tidy
         self._target = target
         self._group = re.compile(params.group) if params.group else None
         self._time = re.compile(params.time) if params.time else None
@@ -120,6 +123,18 @@ class Listing:
     def unknown(self) -> list[Correction]:
         """Return the corrections of examples that were not listed."""
         return [each for name, each in self._corrections.items() if name not in self._met]
+
+    def amended(self, examples: Sequence[Example]) -> dict[int, Amended]:
+        """Return what a person has put into the place of targets, by place, as the table will have it: [n]."""
+        found = {}
+        for place, example in enumerate(examples) if self._corrections else ():
+            correction = self._corrections.get(example.id)
+            if correction is not None and correction.target is not None:
+                try:
+                    found[place] = Amended(correction.checksum, self._tidied(correction.target))
+                except BadExample:
+                    continue  # told where the target is judged
+        return found
 
     def judge(
         self, block: Block, reasons: Sequence[str | None], repeated: Flags, measures: pa.Table
@@ -158,8 +173,7 @@ class Listing:
         targets = [each.target for each in examples]
         if self._corrections:
             self._correct(block, checksums, targets, found, repeated)
-        if self._target:
-            self._judge_targets(self._target, targets, measures, found)
+        self._judge_targets(targets, measures, found)
         for place in np.flatnonzero(repeated).tolist():
             found[place] = str(BadExample("repeated_id", f"{examples[place].id} stands more than once"))
         columns: dict[str, Sequence[object]] = {
@@ -190,13 +204,27 @@ class Listing:
     def _side(self, key: str | None, time: float | None) -> SplitName | None:
         return None if key is None else self._sides.of(key, time)
 
-    def _judge_targets(
-        self, judge: Judge, targets: Sequence[str | None], measures: pa.Table, found: list[str | None]
-    ) -> None:
+    def _tidied(self, target: str) -> str:
+        return self._tidy(target, self._params) if self._tidy else target
+
+    def _tidy_targets(self, targets: list[str | None], found: list[str | None]) -> None:
+        for place, target in enumerate(targets):
+            if target is not None:
+                try:
+                    targets[place] = self._tidied(target)
+                except BadExample as bad:
+                    found[place] = found[place] or str(bad)
+
+    def _judge_targets(self, targets: list[str | None], measures: pa.Table, found: list[str | None]) -> None:
+        """Tidy all targets, and judge those of examples that nothing else is wrong with."""
+        if self._tidy:
+            self._tidy_targets(targets, found)
+        if self._target is None:
+            return
         for place, (target, row) in enumerate(zip(targets, measures.to_pylist(), strict=True)):
             if found[place] is None:
                 try:
-                    judge(target, row, self._params)
+                    self._target(target, row, self._params)
                 except BadExample as bad:
                     found[place] = str(bad)
 

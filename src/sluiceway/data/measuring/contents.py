@@ -6,7 +6,7 @@ Shapes: n examples of a chunk, k of them sketched, F features, P permutations of
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,6 +31,8 @@ _Sketch = tuple[str | None, bytes | None, bytes | None, bytes | None]
 Measure = Callable[[bytes, Any], Measures]
 Features = Callable[[bytes, Any], npt.NDArray[np.float32]]
 Parts = Callable[[bytes, Any], npt.NDArray[np.uint64]]
+Tidy = Callable[[str, Any], str]
+Amend = Callable[[bytes, str], bytes]
 Judge = Callable[[str | None, Measures, Any], None]
 
 
@@ -48,6 +50,14 @@ class Senses(Protocol):
     @property
     def measure(self) -> Measure:
         """Measure one content."""
+
+    @property
+    def tidy(self) -> Tidy | None:
+        """Bring a target into the form of the example table."""
+
+    @property
+    def amend(self) -> Amend | None:
+        """Put a corrected target into a content that holds its target."""
 
     @property
     def judge(self) -> Judge | None:
@@ -73,6 +83,17 @@ class Chunk:
     sources: tuple[str, ...]
     sketch_up_to: int
     """Contents are sketched when their draw (:func:`draw`) is at most this."""
+    amended: Mapping[int, "Amended"] = field(default_factory=dict)
+    """By place within the chunk: contents that hold a target which a person has corrected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Amended:
+    """A target that a person has put into the place of the one that a content holds."""
+
+    checksum: str
+    """Of the content that was looked at: of another one it says nothing."""
+    target: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +139,7 @@ class Look:
     features: Features | None
     fingerprint: Features | None
     parts: Parts | None
+    amend: Amend | None = None
 
     @classmethod
     def of(cls, usecase: Senses, raw: Path, data: DataParams) -> "Look":
@@ -131,6 +153,7 @@ class Look:
             features=usecase.features,
             fingerprint=usecase.fingerprint,
             parts=usecase.parts,
+            amend=usecase.amend,
         )
 
     @property
@@ -161,6 +184,8 @@ class Look:
                 try:
                     payload = load()
                     digest = hashlib.sha256(payload).digest()[:DIGEST]
+                    if place in chunk.amended:
+                        payload = self._amended(payload, digest, chunk.amended[place])
                     row = self.measure(payload, self.data)
                     if self.sketching and draw(digest) <= chunk.sketch_up_to:
                         sketches.append(self._sketch(payload))
@@ -181,6 +206,9 @@ class Look:
             sketches=self._sketches(sketches),
             seconds=time.perf_counter() - began,
         )
+
+    def _amended(self, payload: bytes, digest: bytes, correction: Amended) -> bytes:
+        return self.amend(payload, correction.target) if self.amend and digest.hex() == correction.checksum else payload
 
     def _facts(self, rows: Sequence[Measures], reasons: Sequence[str | None]) -> pa.RecordBatch:
         columns = fact_columns(self.measures)

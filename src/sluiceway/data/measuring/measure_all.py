@@ -8,7 +8,7 @@ Shapes: n examples of a block, k of them sketched.
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
@@ -91,7 +91,7 @@ def measure_all(
         ConfigError: times of the split cannot be read.
         DataError: the use case gave something that it had not announced, or nothing could be fetched.
     """
-    listing = Listing(params, corrections or {}, usecase.judge, settled or {})
+    listing = Listing(params, corrections or {}, usecase.tidy, usecase.judge, settled or {})
     look = Look.of(usecase, raw, params)
     columns = schema(usecase.measures)
     with (
@@ -168,12 +168,17 @@ class _Pass:
             block = Block(listed, limit(self.listed, self.compared))
             self.listed += len(listed)
             self.blocks.append(block)
-            recall = self._recall(block, self.memo) if self.memo else None
+            amended = self.listing.amended(listed) if self.look.amend else {}
+            recall = self._recall(block, self.memo, amended) if self.memo else None
             rest = np.flatnonzero(~block.seen)
             while True:
                 places, rest = rest[: self.size], rest[self.size :]
                 self.sent.append((block, recall, places))
-                yield Chunk(tuple(listed[place].source for place in places.tolist()), block.sketch_up_to)
+                yield Chunk(
+                    tuple(listed[place].source for place in places.tolist()),
+                    block.sketch_up_to,
+                    {at: amended[place] for at, place in enumerate(places.tolist()) if place in amended},
+                )
                 if not len(rest):
                     break
 
@@ -185,18 +190,15 @@ class _Pass:
             sketches = pa.Table.from_batches([seen.sketches])
             block.put(places, checksums, seen.read, facts, places[seen.sketched], sketches)
             if recall:
-                read = seen.read
-                recall.learn(
-                    places[read], checksums[read], facts.filter(pa.array(read)), checksums[seen.sketched], sketches
-                )
+                recall.learn(places, checksums, seen.read, facts, seen.sketched, sketches)
             self.size = min(_LARGEST_CHUNK, max(1, round(_CHUNK_SECONDS * len(places) / max(seen.seconds, 1e-9))))
             self._count(len(places))
         while self.blocks and self.blocks[0].whole:
             self._write(self.blocks.popleft())
 
-    def _recall(self, block: Block, memo: Memo) -> Recall:
-        """Put into a block what the memo knows of it."""
-        recall = Recall(memo, self.look.raw, [each.source for each in block.examples])
+    def _recall(self, block: Block, memo: Memo, amended: Collection[int]) -> Recall:
+        """Put into a block what the memo knows of it: of contents as they are, not as a person corrected them."""
+        recall = Recall(memo, self.look.raw, [each.source for each in block.examples], amended)
         wanted = (recall.checksums[:, 1] <= np.uint64(block.sketch_up_to)) & self.look.sketching
         places, facts, sketched, sketches = recall.known(wanted)
         if len(places):

@@ -11,7 +11,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
@@ -116,11 +116,15 @@ class Recall:
         memo: which is asked.
         raw: the raw folder.
         sources: of the examples: [n].
+        apart: places of those that it neither knows nor learns of: what is seen of them is not what their contents are.
     """
 
-    def __init__(self, memo: Memo, raw: Path, sources: Sequence[str]) -> None:
+    def __init__(self, memo: Memo, raw: Path, sources: Sequence[str], apart: Collection[int] = ()) -> None:
         self._memo = memo
         self._stamps = Stamps.take(raw, sources)
+        self._apart = np.zeros(len(sources), np.bool_)
+        self._apart[list(apart)] = True
+        self._stamps.usable[self._apart] = False
         row = memo.files.find(self._stamps.keys)
         self._from_file = (row >= 0) & self._stamps.usable
         self.checksums: Keys = np.zeros((len(sources), 2), np.uint64)
@@ -168,19 +172,24 @@ class Recall:
         sketched = sketch >= 0
         return places[whole], table, places[sketched], sketches.take(sketch[sketched])
 
-    def learn(self, places: Rows, checksums: Keys, facts: pa.Table, sketched: Keys, sketches: pa.Table) -> None:
+    def learn(
+        self, places: Rows, checksums: Keys, read: Flags, facts: pa.Table, sketched: Rows, sketches: pa.Table
+    ) -> None:
         """Remember what was seen anew.
 
         Args:
-            places: examples that could be read now: [m].
+            places: examples that were looked at now: [m].
             checksums: theirs: [m, 2].
+            read: which could be read: [m].
             facts: [m].
-            sketched: checksums of those that were sketched: [k, 2].
+            sketched: which of the m were sketched: [k].
             sketches: [k].
         """
-        self._memo.facts.add(checksums, facts)
-        self._memo.sketches.add(sketched, sketches)
-        self.learn_files(places, checksums)
+        new = read & ~self._apart[places]
+        kept = new[sketched]
+        self._memo.facts.add(checksums[new], facts.filter(pa.array(new)))
+        self._memo.sketches.add(checksums[sketched[kept]], sketches.filter(pa.array(kept)))
+        self.learn_files(places[new], checksums[new])
 
     def learn_files(self, places: Rows, checksums: Keys) -> None:
         """Remember the state of the files that were read for these examples: [m], [m, 2]."""

@@ -54,6 +54,7 @@ USECASE = UseCase(
         example=serving.example,
         answer=serving.answer,
     ),
+    tidy=lambda target, data: target.strip(),
     judge=examples.judge,
     evaluation=params.DrivingEvaluation,
     trial=trial.TRIAL,

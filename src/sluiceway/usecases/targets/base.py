@@ -98,9 +98,8 @@ class Target:
     """Rows of them: (outputs, the batch without targets, encoding, parameters of the request)."""
     params: Mapping[str, float | int | str] = field(default_factory=dict)
     """Parameters of a request with their defaults."""
-    tidy: Callable[[str, Any], str] = lambda target, data: target
-    """Bring a target that stands in the raw data into the form that the example table has: (target, data section). A
-    :class:`BadExample` says why that cannot be."""
+    tidy: Callable[[str, Any], str] | None = None
+    """See :class:`~sluiceway.usecases.base.UseCase`."""
     complete: Callable[[Encoding], Encoding] = dict
     """Finish the encoding when both halves of it are there: contents' and targets'."""
     judge: Callable[[str | None, Measures, Any], None] | None = None

@@ -1,7 +1,7 @@
 """Joins a modality with the targets that it can have."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -10,7 +10,7 @@ from pydantic import create_model
 
 from sluiceway.config import DataParams, ModelParams, Section
 from sluiceway.data.answers import Answers
-from sluiceway.data.table import BadExample, Example, SplitName
+from sluiceway.data.table import Example, SplitName
 from sluiceway.usecases.base import (
     Batch,
     Encoding,
@@ -68,6 +68,7 @@ def compose(modality: Modality, target: Target) -> UseCase:
             example=pair.example,
             answer=pair.answer,
         ),
+        tidy=target.tidy,
         judge=target.judge,
         pretraining=modality.pretraining,
         features=modality.features,
@@ -96,15 +97,8 @@ class _Pair:
     target: Target
 
     def read(self, raw: Path, data: DataParams) -> Iterator[Example]:
-        """List examples with tidy targets; one whose target cannot be tidied is bad."""
-        for example in self.modality.read(raw, data, self.target.kind):
-            if example.target is None:
-                yield example
-                continue
-            try:
-                yield replace(example, target=self.target.tidy(example.target, data))
-            except BadExample as bad:
-                yield replace(example, fault=example.fault or str(bad))
+        """List examples."""
+        return self.modality.read(raw, data, self.target.kind)
 
     def fit(self, training: Iterable[Loaded], params: Section) -> Encoding:
         """Learn of contents and of targets in one reading."""

@@ -17,6 +17,7 @@ from sluiceway.usecases.translation import (
     senses,
     serving,
 )
+from sluiceway.usecases.translation.layouts import amended
 
 USECASE = UseCase(
     name="translation",
@@ -59,6 +60,8 @@ USECASE = UseCase(
         example=serving.example,
         answer=serving.answer,
     ),
+    tidy=lambda target, data: target.strip(),
+    amend=amended,
     features=senses.features,
     parts=senses.parts,
     surprise=senses.surprise,

@@ -69,6 +69,16 @@ def pair_of(payload: bytes) -> Pair:
     return Pair(_text(one, "source"), _text(other, "target"))
 
 
+def amended(payload: bytes, target: str) -> bytes:
+    """Return a content with another target; as it is, where it has this one."""
+    one, _, other = payload.partition(BETWEEN)
+    try:
+        same = _text(other, "target") == target
+    except BadExample:
+        same = False
+    return payload if same else one + BETWEEN + target.encode()
+
+
 def _text(content: bytes, side: str) -> str:
     try:
         return content.decode("utf-8-sig").strip()
