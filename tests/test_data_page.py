@@ -13,7 +13,7 @@ from pages import HOSTILE, MEASURES, a_verdict, contrast, example_table, profile
 from sluiceway.checks import catalogue
 from sluiceway.data.contract import wording
 from sluiceway.data.contract.suites import names_of
-from sluiceway.evaluation.data_page import GROUP_OF, DataReport, Past, SetAside, Specimen, Step, data_page
+from sluiceway.evaluation.data_page import GROUP_OF, DataReport, Past, SetAside, Specimen, Step, data_page, with_verdict
 from sluiceway.evaluation.distributions import distance
 from sluiceway.gates.verdict import Check, Override
 
@@ -58,6 +58,40 @@ def test_the_verdict_comes_first_and_the_failures_next(overridden, headline):
     links = {value for _, name, value in page.attributes if name == "href" and value.startswith("#")}
     assert links
     assert {link.removeprefix("#") for link in links} <= anchors
+
+
+OVERRIDE = Override(who="Ada <a@b>", when="2026-01-05T12:00:00+01:00", why="it is <known>", checks=(), subject="abc")
+
+
+def test_what_a_person_decided_afterwards_is_put_into_the_page():
+    """The same page as if the override had been known when it was drawn, and back again."""
+    steps = [Step("Keep the record:", "git add data/overrides.jsonl")]
+    closed = a_verdict()
+    opened = a_verdict(override=OVERRIDE.model_copy(update={"checks": ("duplicates",)}))
+    drawn = data_page(a_report(verdict=closed))
+    page = with_verdict(drawn, opened, steps)
+    assert page == data_page(a_report(verdict=opened, steps=steps))
+    assert with_verdict(page, closed, []) == drawn
+    words = sound(page).words
+    assert "Overridden: a person let this data through leak was found Ada <a@b> overrode duplicates on" in words
+    assert "on 2026-01-05 11:00 UTC: “it is <known>”" in words
+    assert "Closed" not in words
+    assert "digits: data gate overridden" in page
+
+
+def test_a_page_that_was_not_drawn_here_gets_no_verdict():
+    with pytest.raises(ValueError, match="not made by data_page"):
+        with_verdict("<html></html>", a_verdict(), [])
+
+
+def test_hostile_words_stay_in_the_box():
+    """Neither the marks of the box nor any other markup comes from what a person or the data says."""
+    hostile = f"<!-- end of the verdict -->{HOSTILE}"
+    override = OVERRIDE.model_copy(update={"why": hostile, "who": hostile, "checks": ("duplicates",)})
+    page = with_verdict(data_page(a_report(verdict=a_verdict(hostile))), a_verdict(hostile, override=override), [])
+    sound(page)
+    assert "<script" not in page
+    assert page.count("<!-- end of the verdict -->") == 1
 
 
 def test_all_that_closes_is_named_at_once():

@@ -76,7 +76,6 @@ class World:
             usecase=SimpleNamespace(thumbnail=thumbnail, amend=None),
             params=SimpleNamespace(data=None),
         )
-        (root / "reports" / "data").mkdir(parents=True)
         paths = (validated / "examples.parquet", validated / "quarantine.parquet")
         self.material = Material(*paths, "class", MEASURES, DataGateParams(), NOTHING)
         self.reference = Reference("digits version 3", validated / "before.parquet", NOTHING)
@@ -86,7 +85,7 @@ class World:
         material = replace(self.material, **changes)
         facts = profile(material.scan(), material.measures, material.target)
         data_report.write_data_report(self.pipeline, verdict, findings, material, facts)
-        html = (self.pipeline.reports / "data" / "index.html").read_text(encoding="utf-8")
+        html = (self.pipeline.validated / "page.html").read_text(encoding="utf-8")
         return sound(html), html
 
     def blocks(self, html):

@@ -389,6 +389,7 @@ NOT_WATCHED = {
     "sluiceway.usecases.pipeline": "plumbing: names of places",
     "sluiceway.launch.mapping": "plumbing: an engine, and every engine gives the same bytes",
     "sluiceway.stages.data_report": "draws pages",
+    "sluiceway.stages.data_verdict": "draws pages",
 }
 """Modules that decide no result: a change of them must not run anything again."""
 DRAWING, REPORTING = "sluiceway.evaluation", "sluiceway.tracking"

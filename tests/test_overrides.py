@@ -44,7 +44,11 @@ def test_what_is_recorded_comes_back_and_opens(ledger):
     again = overridden(closed, ledger)
     assert again.override == made
     assert again.state == "overridden"
-    assert again.reason == "overridden by Ada: outliers failed (and 1 more)"
+    assert again.reason == (
+        "overridden by Ada, 2026-01-02 03:04 UTC, past outliers, strangers: “the odd ones are real”; "
+        "found: outliers failed (and 1 more)"
+    )
+    assert again.cause == closed.reason == "outliers failed (and 1 more)"
     assert closed.state == "closed"
 
 

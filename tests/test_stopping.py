@@ -139,6 +139,20 @@ def test_bad_data_stops_here_and_mended_data_runs_through(
     assert versions(project, name) == before  # the very data of before: nothing had to be trained again
 
 
+def record_shown(project: Project, said: str) -> None:
+    """Who, when, why and past which checks: on the terminal, and in the verdict's box of the data page."""
+    made = r"overridden by Ada <ada@example.org>, \d{4}-\d\d-\d\d \d\d:\d\d UTC, past quarantined_share: “(.*?)”"
+    assert re.findall(made, " ".join(said.split())) == ["the scanner broke; known, and few"]
+    page = (project.root / "reports/digits/data/index.html").read_text(encoding="utf-8")
+    box = page.partition('<div class="verdict care">')[2].partition("</div>")[0]
+    assert "Overridden: a person let this data through" in box
+    assert re.search(r"Ada &lt;ada@example.org&gt;</strong> overrode .* on \d{4}-\d\d-\d\d \d\d:\d\d UTC", box)
+    assert "the scanner broke; known, and few" in box
+    assert "<title>digits: data gate overridden</title>" in page
+    assert "Closed: nothing is trained" not in page
+    assert "--override" not in box
+
+
 def test_an_override_is_on_the_record_and_holds_for_this_data_only(project: Project) -> None:
     raw = project.root / "data" / "raw" / "digits"
     nothing = project.run("sluiceway", "gate", "digits", "--override", "why not", check=False)
@@ -149,7 +163,8 @@ def test_an_override_is_on_the_record_and_holds_for_this_data_only(project: Proj
     project.run("git", "config", "user.name", "Ada")
     project.run("git", "config", "user.email", "ada@example.org")
     said = project.run("sluiceway", "gate", "digits", "--override", "the scanner broke; known, and few").stdout
-    assert "overridden by Ada <ada@example.org>: quarantined_share" in said
+    record_shown(project, said)
+    page = (project.root / "reports/digits/data/index.html").read_text(encoding="utf-8")
     assert "data/overrides.jsonl" in project.run("git", "status", "--porcelain").stdout
     entry = json.loads((project.root / "data/overrides.jsonl").read_text(encoding="utf-8"))
     assert entry["why"] == "the scanner broke; known, and few"
@@ -157,6 +172,11 @@ def test_an_override_is_on_the_record_and_holds_for_this_data_only(project: Proj
 
     said = project.repro("register@digits")
     assert "data gate overridden" in said
+    assert project.ran(said)[0] == "gate@digits"  # the page is no part of what is validated
+    record_shown(project, said)
+    assert (project.root / "reports/digits/data/index.html").read_text(encoding="utf-8") == page
+    record_shown(project, project.run("sluiceway", "show", "digits").stdout)
+    assert project.ran(project.repro("register@digits")) == []
     code = (
         "import json; from pathlib import Path; from sluiceway.tracking.store import client\n"
         "registry = client(Path.cwd()); found = registry.search_model_versions(\"name = 'digits'\")\n"

@@ -112,7 +112,9 @@ def test_an_override_opens_the_checks_that_it_names_only():
     failed = check("a", False), check("b", False)
     assert verdict(*failed, override=("a",)).state == "closed"
     assert verdict(*failed, override=("a", "b")).state == "overridden"
-    assert verdict(*failed, override=("a", "b")).reason.startswith("overridden by Ada: a is False")
+    assert verdict(*failed, override=("a", "b")).reason.startswith(
+        "overridden by Ada, 2026-01-01 00:00 UTC, past a, b: “known”; found: a is False"
+    )
 
 
 def test_an_override_without_a_failure_changes_nothing():

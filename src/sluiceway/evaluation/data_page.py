@@ -4,9 +4,11 @@ A person is to understand it in a minute: the verdict and what to do stand first
 Which examples are shown, and how, is decided by whoever calls; here it is only laid out.
 """
 
+import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any
 
 from sluiceway.evaluation.canvas import shorten
@@ -23,6 +25,9 @@ FIRST_PICTURES, FIRST_TEXTS = 12, 6
 """Examples of one check that are shown at once, half as many where each stands beside another; the rest is folded."""
 
 _LONGEST_VALUE = 60  # letters
+
+_BEGIN, _END = "<!-- verdict -->", "<!-- end of the verdict -->"
+"""Around what an override changes. What comes from data is escaped, so it cannot hold these."""
 
 BEFORE, NOW = "before", "now"
 """Names of the two versions in a profile of both."""
@@ -161,17 +166,18 @@ class _Figures:
 
 
 def data_page(report: DataReport) -> str:
-    """Render ``reports/<p>/data/index.html``."""
+    """Render the page."""
     facts = said(report.verdict)
     checks: Sequence[Check] = facts["checks"]
     past = report.past
     return template("data.html").render(
         **facts,
         report=report,
+        title=_title(report.verdict),
+        box=_box(report.verdict, report.steps),
         failed=[check for check in checks if not check.passed],
-        closing=[check for check in checks if check.closes],
         noted=[check for check in checks if check.passed and report.specimens.get(check.name)],
-        anchors={check.name: f"check-{number}" for number, check in enumerate(checks, start=1)},
+        anchors=_anchors(checks),
         groups=_grouped(checks),
         set_aside=sum(each.count for each in report.quarantine),
         figures=_figures(report.profile),
@@ -182,6 +188,40 @@ def data_page(report: DataReport) -> str:
         before=BEFORE,
         now=NOW,
     )
+
+
+def with_verdict(page: str, verdict: Verdict, steps: Sequence[Step]) -> str:
+    """Put another state of the same verdict into a page: what a person decided after it was drawn.
+
+    Args:
+        page: by :func:`data_page`.
+        verdict: with the checks of the one that the page was made of.
+        steps: what a person can do now.
+    """
+    ahead, begin, rest = page.partition(_BEGIN)
+    _, end, behind = rest.partition(_END)
+    if not (begin and end):
+        raise ValueError("this page was not made by data_page")
+    title = f"<title>{escape(_title(verdict))}</title>"
+    ahead = re.sub(r"<title>.*?</title>", lambda _: title, ahead, count=1, flags=re.DOTALL)
+    return ahead + _box(verdict, steps) + behind
+
+
+def _title(verdict: Verdict) -> str:
+    return f"{verdict.pipeline}: data gate {verdict.state}"
+
+
+def _box(verdict: Verdict, steps: Sequence[Step]) -> str:
+    """Draw the verdict with what to do, between marks: it is all that may change after the page was made."""
+    facts = said(verdict)
+    checks: Sequence[Check] = facts["checks"]
+    closing = [check for check in checks if check.closes]
+    box = template("data_verdict.html").render(**facts, closing=closing, anchors=_anchors(checks), steps=steps)
+    return f"{_BEGIN}{box}{_END}"
+
+
+def _anchors(checks: Sequence[Check]) -> dict[str, str]:
+    return {check.name: f"check-{number}" for number, check in enumerate(checks, start=1)}
 
 
 def _at_once(specimens: Sequence[Specimen]) -> int:

@@ -5,6 +5,7 @@ a page for people, and tags on the MLflow run.
 """
 
 import json
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal, Self
@@ -64,6 +65,15 @@ class Override(BaseModel):
     subject: str
     """Digest of the thing that was let through: the override holds for it alone."""
 
+    @property
+    def moment(self) -> str:
+        """When, for people: ``2026-11-29 21:30 UTC``."""
+        try:
+            when = datetime.fromisoformat(self.when)
+        except ValueError:
+            return self.when
+        return when.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC") if when.tzinfo else self.when
+
 
 class Verdict(BaseModel):
     """The answer of a gate."""
@@ -107,14 +117,22 @@ class Verdict(BaseModel):
 
     @property
     def reason(self) -> str:
-        """The verdict in one sentence."""
+        """The verdict in one sentence; of an overridden one, who let it through, when, why and past which checks."""
+        made = self.override
+        if self.state != "overridden" or made is None:
+            return self.cause
+        past = ", ".join(check.name for check in self.closed_by)
+        return f"overridden by {made.who}, {made.moment}, past {past}: “{made.why}”; found: {self.cause}"
+
+    @property
+    def cause(self) -> str:
+        """What was found, in one sentence, whether or not somebody overrode it."""
         if not self.checks:
             return "no check was made, and a gate that asks nothing stays closed"
         if self.closed_by:
             first = self.closed_by[0].message
             more = len(self.closed_by) - 1
-            why = first if not more else f"{first} (and {more} more)"
-            return f"overridden by {self.override.who}: {why}" if self.open and self.override else why
+            return first if not more else f"{first} (and {more} more)"
         if self.warnings:
             return f"{len(self.checks)} checks made, {len(self.warnings)} with a warning: {self.warnings[0].message}"
         return f"all {len(self.checks)} checks passed"

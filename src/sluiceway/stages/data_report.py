@@ -1,4 +1,4 @@
-"""What goes into ``reports/<pipeline>/data/index.html``: which examples are shown, and what a person can do.
+"""What goes into ``reports/<pipeline>/data/index.html``: which examples are shown.
 
 Contents are read for shown examples only, and the page keeps within bounds whatever is wrong with the data.
 """
@@ -11,16 +11,16 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from sluiceway.checks.base import Finding, Material, Offender, Reference
-from sluiceway.checks.catalogue import OF_LABELS
 from sluiceway.data.sources import load
 from sluiceway.data.table import BadExample, TargetKind
 from sluiceway.gates.verdict import Verdict
+from sluiceway.stages.data_verdict import drawn, steps
 from sluiceway.usecases.pipeline import Pipeline
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from sluiceway.evaluation.data_page import Past, SetAside, Specimen, Step
+    from sluiceway.evaluation.data_page import Past, SetAside, Specimen
 
 MOST_SHOWN = 12
 """Examples that are shown of a failed check."""
@@ -70,31 +70,11 @@ def write_data_report(
         specimens=failed | noted,
         quarantine=quarantine,
         past=_past(material, material.reference, verdict) if material.reference else None,
-        steps=_steps(pipeline, verdict),
+        steps=steps(pipeline, verdict),
         offenders=(pipeline.validated / "offenders.parquet").relative_to(pipeline.root).as_posix(),
         docs_link="expectations/index.html",
     )
-    (pipeline.reports / "data" / "index.html").write_text(data_page(report), encoding="utf-8")
-
-
-def _steps(pipeline: Pipeline, verdict: Verdict) -> "list[Step]":
-    """Say what a person can do about a closed gate, or about doubtful labels."""
-    from sluiceway.evaluation.data_page import Step
-
-    name, closing, steps = pipeline.name, [check.name for check in verdict.closed_by], []
-    if closing:
-        steps.append(Step(f"Mend the data in data/raw/{name}, then:", "dvc repro"))
-    if any(check.name in OF_LABELS and not check.passed for check in verdict.checks):
-        steps.append(Step("Let a person decide on the labels in doubt:", f"sluiceway labels review {name}"))
-    if closing:
-        contract = [each.startswith("expect") for each in closing]
-        places = [f"pipelines/{name}/expectations.json"] * any(contract)
-        places += [f"gates.data in pipelines/{name}/params.yaml"] * (not all(contract))
-        steps.append(Step(f"Where a limit is wrong for this data, change it: {' or '.join(places)}"))
-        steps.append(
-            Step("Or let this very data through, on the record:", f"sluiceway gate {name} --override 'reason'")
-        )
-    return steps
+    drawn(pipeline).write_text(data_page(report), encoding="utf-8")
 
 
 def _specimens(

@@ -3,10 +3,13 @@
 import json
 from datetime import UTC, datetime
 
+from rich.markup import escape
+
 from sluiceway.errors import GateClosed, UsageError
 from sluiceway.gates.overrides import overridden, record
 from sluiceway.gates.verdict import Verdict
 from sluiceway.stages.console import console
+from sluiceway.stages.data_verdict import drawn, publish
 from sluiceway.stages.frame import done, stage
 from sluiceway.usecases.pipeline import Pipeline
 
@@ -24,6 +27,7 @@ def gate(pipeline: Pipeline) -> None:
         report = pipeline.reports / "data"
         with clock("reports"):
             write_verdict(verdict, pipeline.reports / "verdicts")
+            publish(pipeline, verdict)
         if not verdict.open:
             with clock("tracking"):
                 from sluiceway.tracking.runs import record_refusal
@@ -41,7 +45,7 @@ def gate(pipeline: Pipeline) -> None:
             passed["override"] = verdict.override.model_dump(mode="json")
         (pipeline.validated / "gate.json").write_text(json.dumps(passed, indent=1) + "\n", encoding="utf-8")
         colour = "green" if verdict.state == "open" else "yellow"
-        done("gate", pipeline, clock, f"data gate [{colour}]{verdict.state}[/]: {verdict.reason}")
+        done("gate", pipeline, clock, f"data gate [{colour}]{verdict.state}[/]: {escape(verdict.reason)}")
 
 
 def override(pipeline: Pipeline, why: str) -> None:
@@ -66,9 +70,12 @@ def override(pipeline: Pipeline, why: str) -> None:
         raise UsageError(f"the data gate is {verdict.state}: there is nothing to override", hint="dvc repro")
     when = datetime.now(UTC).isoformat(timespec="seconds")
     made = record(verdict, pipeline.overrides, who=person(pipeline.root), when=when, why=" ".join(why.split()))
+    let_through = verdict.model_copy(update={"override": made})
+    if drawn(pipeline).exists():
+        publish(pipeline, let_through)
     ledger = pipeline.overrides.relative_to(pipeline.root)
     console.print(
-        f"[bold]gate[/] {pipeline.name}: [yellow]overridden[/] by {made.who}: {', '.join(made.checks)}; it holds for "
+        f"[bold]gate[/] {pipeline.name}: [yellow]{let_through.state}[/]: {escape(let_through.reason)}; it holds for "
         f"this data only (examples {made.subject[:12]}) [dim]-> {ledger}[/]"
     )
     console.print(f"  [cyan]git add {ledger} && dvc repro register@{pipeline.name}[/]")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 from sluiceway.errors import UsageError
@@ -53,7 +54,9 @@ def _verdicts(pipeline: Pipeline) -> dict[str, Path]:
 def _gates(verdicts: dict[str, Verdict]) -> Table:
     table = Table(box=None, show_header=False, padding=(0, 2))
     for name, verdict in verdicts.items():
-        table.add_row(f"{name} gate", f"[bold {_COLOURS[verdict.state]}]{verdict.state}", f"[dim]{verdict.reason}")
+        table.add_row(
+            f"{name} gate", f"[bold {_COLOURS[verdict.state]}]{verdict.state}", f"[dim]{escape(verdict.reason)}"
+        )
     return table
 
 

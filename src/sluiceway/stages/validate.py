@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from rich.markup import escape
 
 from sluiceway.checks.base import Finding, Material, Offender, finding
 from sluiceway.checks.catalogue import CATALOGUE, check_severities, examine
@@ -31,6 +32,7 @@ from sluiceway.gates import data as data_gate
 from sluiceway.gates.verdict import Severity, Verdict
 from sluiceway.stages.console import progress, warn
 from sluiceway.stages.data_report import write_data_report
+from sluiceway.stages.data_verdict import as_it_stands, publish
 from sluiceway.stages.examples import listed_examples, loader_of_row
 from sluiceway.stages.frame import done, stage
 from sluiceway.stages.recall import memo_of
@@ -64,11 +66,15 @@ def validate(pipeline: Pipeline) -> None:
             results = run_suite(folder / "examples.parquet", pipeline.expectations, reports / "expectations")
             findings = [*_contract(results), *examine(material, meter.update)]
             verdict = _judge(pipeline, measured, findings)
-            verdict.write(folder / "verdict.json")
+            verdict.write(
+                folder / "verdict.json"
+            )  # without overrides: those are the gate's, and change without the data
             write_offenders({each.check.name: each.offenders for each in findings}, folder / "offenders.parquet")
         with clock("reports"):
             profile = _write_profile(material, folder / "profile.json")
             write_data_report(pipeline, verdict, findings, material, profile)
+            verdict = as_it_stands(pipeline, verdict)
+            publish(pipeline, verdict)
         _mention_corrections(pipeline, measured)
         done("validate", pipeline, clock, _summary(measured, verdict, reports.relative_to(pipeline.root)))
 
@@ -183,7 +189,7 @@ def _summary(measured: Measured, verdict: Verdict, reports: Path) -> str:
     known = f" ({measured.remembered:,} known)" if measured.remembered else ""
     return (
         f"{measured.accepted:,} examples accepted{known}, {sum(measured.quarantined.values()):,} quarantined; "
-        f"data gate [{colour}]{verdict.state}[/]: {verdict.reason} [dim]-> {reports}/index.html[/]"
+        f"data gate [{colour}]{verdict.state}[/]: {escape(verdict.reason)} [dim]-> {reports}/index.html[/]"
     )
 
 
