@@ -14,20 +14,27 @@ from torch import nn
 
 from sluiceway.config import Evaluate, ModelParams, PipelineParams
 from sluiceway.data.shards import write_manifest, write_shards
+from sluiceway.data.texts import kind_of_piece
 from sluiceway.evaluation.layers import figures, probes
 from sluiceway.evaluation.layers.probes import Told, answer, probe_layers, r2
 from sluiceway.evaluation.layers.watch import INPUT, WIDTH, Watch, features_of, parts_of
 from sluiceway.models.alexnet import AlexNet
 from sluiceway.models.belief import DeepBeliefNet
 from sluiceway.models.gpt import GPT
+from sluiceway.models.huggingface.params import HuggingFaceParams
 from sluiceway.models.residual import ResidualNet
 from sluiceway.usecases import find
 from sluiceway.usecases.base import Probe, Questions, UseCase
 from sluiceway.usecases.recommendation import probing as next_items
 from sluiceway.usecases.saved import LoadedModel
+from sluiceway.usecases.targets import letters
 from sluiceway.usecases.text_generation import examples as texts
 from sluiceway.usecases.text_generation import probing as next_tokens
 from sluiceway.usecases.text_generation.params import TextEncoding
+from sluiceway.usecases.translation import encoding as translation
+from sluiceway.usecases.translation import probing as next_written
+from sluiceway.usecases.translation.learning import build as build_translator
+from sluiceway.usecases.translation.params import PairEncoding, TransformerParams
 from support import loaded
 
 TABLE = find("text_generation", Path())  # whatever its name: all that is asked of it is put in its place
@@ -146,6 +153,21 @@ def test_labels_are_told_one_by_one(tmp_path):
     assert told.chance == pytest.approx((0.5 + 0.5 + 1) / 3, abs=0.05)
     assert scores[INPUT] == pytest.approx((1 + 0.5 + 1) / 3, abs=0.05)  # XOR is missed
     assert scores["0"] == pytest.approx(scores[INPUT], abs=0.05)
+
+
+def test_labels_that_nearly_all_have_may_be_left_out(tmp_path):
+    def side(count, seed):
+        x = xor(count, seed)["x"]
+        flags = np.stack([x[:, 0] > 0, x[:, 1] < 9, x[:, 1] > 9, x[:, 0] * x[:, 1] > 0], 1)
+        return {"x": x, "target": flags.astype(np.uint8)}
+
+    sides = {"train": side(600, 0), "test": side(300, 1)}
+    told = told_by(tmp_path, solver, sides, probe=Probe("two of four labels", probes.by_target, least=0.1))
+    assert told.chance == pytest.approx(0.5, abs=0.05)
+    assert told.test.target.shape == (300, 2)
+    assert {each.layer: each.trained.value for each in told.depths}[INPUT] == pytest.approx(0.75, abs=0.05)
+    every = told_by(tmp_path / "all", solver, sides, probe=Probe("all", probes.by_target, least=0.6))
+    assert every.test.target.shape == (300, 4)  # rather all than none
 
 
 def test_r2_is_scikit_learns():
@@ -341,6 +363,113 @@ def test_the_next_token_is_sorted_by_its_kind():
         assert kind == expected
     nothing = {**batch, "scored": torch.zeros_like(batch["scored"])}
     assert len(next_tokens.ask(nothing, encoding).item) == 0
+
+
+PAIRS = [
+    (f"In the year {n} the king loved the queen, and {n % 7} men sang.", f"En el año {n} el rey amaba a la reina.")
+    for n in range(40)
+]
+
+
+def translating() -> tuple[dict, dict]:
+    """An encoding of some pairs, and a batch of them; the second pair is shorter than the first."""
+    pairs = [(one, other) if n != 1 else ("Go.", "Ve ya, 3.") for n, (one, other) in enumerate(PAIRS)]
+    examples = loaded([f"{one}\x1f{other}".encode() for one, other in pairs])
+    encoding = translation.fit(examples, PairEncoding(vocabulary=400, longest=60, entries=0))
+    items = list(translation.encode(examples, encoding, "train"))[:5]
+    return encoding, {
+        name: torch.from_numpy(np.stack([item.arrays[name] for item in items])) for name in items[0].arrays
+    }
+
+
+def test_the_next_token_of_a_translation_is_sorted_by_its_kind():
+    encoding, batch = translating()
+    questions = next_written.ask(batch, encoding)
+    assert set(questions.target) >= {0, 2, 3, 4}
+    tokenizer = translation.tokenizer_of(encoding)
+    for item, position, kind in zip(questions.item, questions.position, questions.target, strict=True):
+        following = int(batch["target"][item, position + 1])
+        assert following != translation.PADDING
+        piece = tokenizer.id_to_token(following)
+        assert kind == (4 if following == translation.END else kind_of_piece(piece))
+    lengths = (batch["target"] != 0).sum(1) - 1
+    assert [questions.position[questions.item == item].max() for item in range(5)] == (lengths - 1).tolist()
+    assert [kind_of_piece(piece) for piece in ("Ġking", "ing", "Ġ12", "7", "Ġ,", ".", "")] == [0, 1, 2, 2, 3, 3, 3]
+
+
+@pytest.mark.parametrize("kind", ["seq2seq", "t5"])
+def test_layers_of_a_translator_are_asked_where_they_stand(kind):
+    """Those that read at the source token that is as far along, those that write at the target token."""
+    encoding, batch = translating()
+    if kind == "t5":
+        pytest.importorskip("transformers")
+        shape = {"d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 1, "num_heads": 2}
+        params = HuggingFaceParams(config={"model_type": "t5", **shape})
+    else:
+        params = TransformerParams(channels=32, encoder_layers=1, decoder_layers=1, heads=2)
+    torch.manual_seed(0)
+    network = build_translator(params, encoding).eval()
+    questions = next_written.ask(batch, encoding)
+    noted = {}
+    parts = dict(parts_of(network))
+    read, write = (next(name for name in parts if each in name) for each in ("encoder.", "decoder."))
+
+    def note(name, output):
+        noted[name] = output if torch.is_tensor(output) else output[0]
+
+    for name in (read, write):
+        parts[name].register_forward_hook(lambda part, args, output, name=name: note(name, output))
+    with torch.inference_mode(), Watch(network) as watch:
+        watch.ask(questions)
+        watch.finish(next_written.work(network, batch, watch.begin))
+        seen = watch.take()
+    assert INPUT in seen
+    assert not any("head" in name for name in seen)
+    item, position = questions.item, questions.position
+    torch.testing.assert_close(seen[write].features, noted[write][item, position])
+    sources, targets = (batch["source"] != 0).sum(1).numpy(), (batch["target"] != 0).sum(1).numpy() - 1
+    along = np.round(position / np.maximum(1, targets - 1)[item] * (sources - 1)[item]).astype(int)
+    assert along.max() == sources.max() - 1
+    assert (along < sources[item]).all()
+    torch.testing.assert_close(seen[read].features, noted[read][item, along])
+
+
+def test_networks_that_order_a_batch_anew_are_asked_item_by_item(tmp_path):
+    """Rows of unlike length, answered shortest first: by itself each item is where it was asked about."""
+
+    class Sorting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lift = nn.Linear(1, 2)
+            self.head = nn.Linear(2, 2)
+            with torch.no_grad():
+                self.lift.weight.copy_(torch.tensor([[1.0], [-1.0]]))
+                self.lift.bias.zero_()
+
+        def forward(self, rows):
+            order = (rows != 0).sum(1).argsort()
+            parts = [self.head(torch.relu(self.lift(row[row != 0][None, :, None])).mean(1)) for row in rows[order]]
+            return torch.cat(parts)[order.argsort()]
+
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(3, 9, 400)
+    rows = np.where(np.arange(9) < lengths[:, None], rng.uniform(0.2, 1, (400, 1)) * rng.choice([-1, 1], (400, 1)), 0)
+    side = {"x": rows.astype(np.float32), "target": (rows[:, 0] > 0).astype(np.int64)}
+    alone = Probe("its sign", probes.by_target, alone=True)
+    told = told_by(tmp_path, Sorting, {"train": side, "test": side}, probe=alone)
+    assert {each.layer: each.trained.value for each in told.depths} == {INPUT: 1.0, "lift": 1.0}
+    assert told.test.features["lift"].shape == (400, WIDTH)
+    together = told_by(tmp_path / "all", Sorting, {"train": side, "test": side}, probe=Probe("", probes.by_target))
+    assert [each.layer for each in together.depths] == [INPUT]
+
+
+def test_letters_that_are_said_are_asked():
+    encoding = {"characters": [" ", "a", "b", "'", "c"]}
+    batch = {"text": torch.tensor([[3, 4, 2, 3, 0], [6, 5, 0, 0, 0], [1, 2, 0, 0, 0]], dtype=torch.int16)}
+    questions = letters.ask(batch, encoding)
+    assert questions.item.tolist() == [0, 1, 2]
+    assert questions.target.tolist() == [[1, 1, 0], [0, 0, 1], [0, 0, 0]]
+    assert letters.ask(batch, {"characters": ["a", " "]}).target.tolist() == [1, 0, 1]
 
 
 def test_the_next_item_is_sorted_by_popularity():

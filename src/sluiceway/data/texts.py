@@ -24,6 +24,20 @@ def shingles(text: str) -> set[str]:
     return {" ".join(words[at : at + _SHINGLE]) for at in range(max(1, len(words) - _SHINGLE + 1))}
 
 
+BEGINNING, INSIDE, NUMBER, MARK = range(4)
+"""Kinds of tokens: the beginning of a word, the inside of one, a number, a mark."""
+
+
+def kind_of_piece(piece: str) -> int:
+    """Sort a token of byte-level BPE, which writes a space as ``Ġ`` and a new line as ``Ċ``."""
+    letters = piece.lstrip("\u0120\u010a")
+    if letters[:1].isdigit():
+        return NUMBER
+    if letters[:1].isalpha():
+        return BEGINNING if letters != piece else INSIDE
+    return MARK
+
+
 def visible(text: str) -> str:
     """Write out what a page would not show, such as a zero byte."""
     return "".join(

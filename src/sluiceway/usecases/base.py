@@ -115,6 +115,10 @@ class Questions:
     """Which place of the network's input sequence each is about: [N]; None: they are about whole items."""
 
 
+Begin = Callable[["Tensor", npt.NDArray[np.int64] | None], None]
+"""Says what the layers that work from here on are given, and which of its places are asked about: ([B, ...], [N])."""
+
+
 @dataclass(frozen=True, slots=True)
 class Probe:
     """What the layers of a network may have learned to tell."""
@@ -123,6 +127,13 @@ class Probe:
     """For people: "whether a word begins next"."""
     ask: Callable[[Batch, Encoding], Questions]
     """Ask about one batch, of any split."""
+    work: Callable[["nn.Module", Batch, Begin], "Tensor"] | None = None
+    """Let the network work on a batch, saying what it is given, and return its answer: (network, batch, begin).
+    Default: ``losses``, of a network that is called as a whole."""
+    alone: bool = False
+    """Whether items are asked one by one: of networks that put a batch into another order, or see an item's padding."""
+    least: float = 0.0
+    """Where answers are labels: those that a smaller share of the items to learn from has, or lacks, are left out."""
 
 
 @dataclass(frozen=True, slots=True)

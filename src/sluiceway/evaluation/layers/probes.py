@@ -9,7 +9,7 @@ Shapes: N questions, D numbers of a feature, B items of a batch.
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,7 +129,7 @@ def probe_layers(
         [_gather(network, usecase, encoding, probe, shards, split, params) for split in ("train", "test")]
         for network in (loaded.model, untrained)
     ]
-    train, test = told[0]
+    train, test = (_telling(side, told[0][0].target, probe.least) for side in told[0])
     if not len(train.target) or not len(test.target) or len(np.unique(train.target)) < 2:
         return None
     metric = R2 if np.issubdtype(train.target.dtype, np.floating) else ACCURACY
@@ -209,12 +209,15 @@ def _gather(
     targets, rows, item_rows = [], [], []
     of_items = True
     shape: tuple[int, ...] = ()
-    with torch.inference_mode(), Watch(network) as watch:
-        for items in _portions(len(side), wanted, params.evaluate.batch):
+    with torch.inference_mode(), Watch(network, stretch=probe.alone) as watch:
+        for items in _portions(len(side), wanted, 1 if probe.alone else params.evaluate.batch):
             batch = _batch(side, items)
             questions = probe.ask(batch, encoding)
             watch.ask(questions)
-            usecase.losses(network, batch, params.objective)
+            if probe.work:
+                watch.finish(probe.work(network, batch, watch.begin))
+            else:
+                usecase.losses(network, batch, params.objective)
             of_items, shape = questions.position is None, watch.shape
             row = batch["row"].numpy()
             targets.append(questions.target)
@@ -251,6 +254,15 @@ def _batch(split: ShardedSplit, items: npt.NDArray[np.int64]) -> Batch:
     import torch
 
     return {name: torch.from_numpy(array) for name, array in split.fetch(items).items()}
+
+
+def _telling(side: Gathered, known: npt.NDArray[Any], least: float) -> Gathered:
+    """Leave out labels that nearly all, or nearly none, of the known items have, where any are left then."""
+    if known.ndim < 2 or not least:
+        return side
+    share = known.mean(0)
+    keep = (share >= least) & (share <= 1 - least)
+    return replace(side, target=side.target[:, keep]) if keep.any() else side
 
 
 def _chosen(layers: list[str]) -> list[str]:

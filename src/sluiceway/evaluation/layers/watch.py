@@ -9,10 +9,12 @@ Shapes: B items, C channels, T positions, H height, W width, D numbers of a feat
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
@@ -79,10 +81,12 @@ class Watch:
 
     Args:
         network: in evaluation mode.
+        stretch: whether sequences may be of any length: features are then of one width all the same.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, *, stretch: bool = False) -> None:
         self._network = network
+        self._stretch = stretch
         self._handles: list[RemovableHandle] = []
         self._questions: Questions | None = None
         self._seen: dict[str, Seen] = {}
@@ -114,13 +118,32 @@ class Watch:
         """Return what the input and each layer were for the batch, in the order in which they worked."""
         return self._seen
 
+    def begin(self, given: Tensor, places: npt.NDArray[np.int64] | None = None) -> None:
+        """Take note of what the layers that work from here on are given; the first of it is the input.
+
+        Args:
+            given: [B, ...].
+            places: which of its places each question is about: [N]; None: those that were asked about.
+        """
+        if self._finished or self._questions is None:
+            return
+        if places is not None:
+            self._questions = replace(self._questions, position=places)
+        self._length = given.shape[1] if given.ndim > 1 else 1
+        if INPUT not in self._seen:
+            self.shape = tuple(given.shape[1:])
+            self._seen[INPUT] = _seen(given, self._questions, self._length, of_input=True, stretch=self._stretch)
+
+    def finish(self, answer: object) -> None:
+        """Take note of the network's answer: what gave it is no layer, and what works from here on is not asked."""
+        if not self._finished and self._last and _same(self._last[1], answer):
+            self._seen.pop(self._last[0])
+        self._finished = True
+
     def _begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         found = next((each for each in (*args, *kwargs.values()) if isinstance(each, Tensor)), None)
-        if found is None or self._finished or self._questions is None:
-            return
-        self.shape = tuple(found.shape[1:])
-        self._length = found.shape[1] if found.ndim > 1 else 1
-        self._seen[INPUT] = _seen(found, self._questions, self._length, of_input=True)
+        if found is not None:
+            self.begin(found)
 
     def _note(self, name: str, module: nn.Module, args: object, output: object) -> None:
         tensor = output if isinstance(output, Tensor) else _first_of(output)
@@ -136,7 +159,7 @@ class Watch:
             self._channels_first = isinstance(module, _CHANNELS_FIRST)
         by_place = tensor.transpose(1, 2) if self._channels_first and tensor.ndim == 3 else tensor
         assert self._questions is not None  # noqa: S101 - it fits
-        self._seen[name] = _seen(by_place, self._questions, self._length)
+        self._seen[name] = _seen(by_place, self._questions, self._length, stretch=self._stretch)
         self._last = (name, tensor)
 
     def _fits(self, tensor: Tensor) -> bool:
@@ -147,9 +170,12 @@ class Watch:
         return tensor.ndim >= least and len(tensor) == len(self._seen[INPUT].peaks)
 
     def _end(self, module: nn.Module, args: object, output: object) -> None:
-        if not self._finished and self._last and self._last[1] is output:
-            self._seen.pop(self._last[0])
-        self._finished = True
+        self.finish(output)
+
+
+def _same(one: Tensor, other: object) -> bool:
+    """Whether two answers are one, be it that a network has put it together anew."""
+    return one is other or (isinstance(other, Tensor) and torch.equal(one, other))
 
 
 def _first_of(output: object) -> Tensor | None:
@@ -158,11 +184,11 @@ def _first_of(output: object) -> Tensor | None:
     return next((part for part in parts if isinstance(part, Tensor)), None)
 
 
-def _seen(output: Tensor, questions: Questions, length: int, *, of_input: bool = False) -> Seen:
+def _seen(output: Tensor, questions: Questions, length: int, *, of_input: bool = False, stretch: bool = False) -> Seen:
     output = output.detach()
     items = torch.from_numpy(questions.item)
     if questions.position is None or output.ndim < (2 if of_input else 3):
-        features = features_of(output, of_input=of_input)[items]
+        features = features_of(output, of_input=of_input, stretch=stretch)[items]
     else:
         # A layer may have fewer positions than the input: a convolution with a stride.
         places = torch.from_numpy(questions.position) * output.shape[1] // length
@@ -178,7 +204,7 @@ def _peaks(output: Tensor, *, of_input: bool) -> Tensor:
     return output.flatten(2).amax(2) if output.ndim > 3 else output.flatten(1)
 
 
-def features_of(output: Tensor, *, of_input: bool = False) -> Tensor:
+def features_of(output: Tensor, *, of_input: bool = False, stretch: bool = False) -> Tensor:
     """Bring a layer's output to rows of numbers that a linear probe reads: [B, D].
 
     Maps are averaged on a grid that leaves each channel as many places as fit. Numbers of tokens or items are names:
@@ -187,6 +213,7 @@ def features_of(output: Tensor, *, of_input: bool = False) -> Tensor:
     Args:
         output: [B], [B, C], [B, T, C] or [B, C, H, W]; of the input also [B, H, W], and whole numbers [B] or [B, T].
         of_input: whether this is what the network was given.
+        stretch: whether a short sequence is brought to as many places as a long one.
     """
     if output.dtype in (torch.int32, torch.int64):
         names = output.reshape(len(output), -1).long() % _NAMES
@@ -198,7 +225,7 @@ def features_of(output: Tensor, *, of_input: bool = False) -> Tensor:
     if len(sides) in _POOLS:
         places = max(1, WIDTH // output.shape[1])
         scale = min(1.0, (places / sides.numel()) ** (1 / len(sides)))
-        grid = tuple(max(1, int(side * scale)) for side in sides)
+        grid = (places,) if stretch and len(sides) == 1 else tuple(max(1, int(side * scale)) for side in sides)
         output = _POOLS[len(sides)](output, grid)
     return _narrowed(output.reshape(len(output), -1))
 

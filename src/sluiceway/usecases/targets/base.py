@@ -15,7 +15,18 @@ from sluiceway.config import DataParams, ModelParams, Section
 from sluiceway.data.answers import Answers
 from sluiceway.data.shards import Arrays
 from sluiceway.data.table import Example, MeasureKind, Measures, TargetKind
-from sluiceway.usecases.base import Batch, ColumnKind, Encoding, Evidence, Loaded, Metric, Outcomes, Panel, Reader
+from sluiceway.usecases.base import (
+    Batch,
+    ColumnKind,
+    Encoding,
+    Evidence,
+    Loaded,
+    Metric,
+    Outcomes,
+    Panel,
+    Probe,
+    Reader,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -104,5 +115,7 @@ class Target:
     """Finish the encoding when both halves of it are there: contents' and targets'."""
     judge: Callable[[str | None, Measures, Any], None] | None = None
     """Raises ``BadExample``: see :class:`~sluiceway.usecases.base.UseCase`."""
+    probe: Probe | None = None
+    """See :class:`~sluiceway.usecases.base.UseCase`."""
     agree: Callable[[Any], None] | None = None
     """Raises ``ValueError``: see :class:`~sluiceway.usecases.base.UseCase`."""

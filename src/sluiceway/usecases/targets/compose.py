@@ -68,6 +68,7 @@ def compose(modality: Modality, target: Target) -> UseCase:
             example=pair.example,
             answer=pair.answer,
         ),
+        probe=target.probe,
         tidy=target.tidy,
         judge=target.judge,
         pretraining=modality.pretraining,

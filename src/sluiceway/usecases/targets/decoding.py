@@ -17,6 +17,8 @@ Floats = npt.NDArray[np.floating]
 Language = Callable[[tuple[int, ...]], Sequence[float]]
 """What may follow a text: log probabilities [K], the first of which, the blank's, is not asked."""
 
+FIRST = 2
+"""Number of the first character."""
 _NEVER = -math.inf
 _UNLIKELY = 12.0
 """Nats below the likeliest character of a moment at which another is not followed."""

@@ -25,7 +25,8 @@ from sluiceway.errors import DataError
 from sluiceway.models.moments import moments
 from sluiceway.usecases.base import Batch, Encoding, Evidence, Metric, Outcomes, Panel, Reader
 from sluiceway.usecases.targets.base import Modality, Target
-from sluiceway.usecases.targets.decoding import CharacterModel, beam_search, greedy
+from sluiceway.usecases.targets.decoding import FIRST, CharacterModel, beam_search, greedy
+from sluiceway.usecases.targets.letters import PROBE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 
 UNKNOWN = "\ufffd"
 """What stands for a character that the training texts do not have."""
-_FIRST = 2
-"""Number of the first character."""
 _CANDIDATES, _COMPARED = 400, 400
 """Training texts of which the best constant one is chosen, and those that it is chosen by."""
 _SHOWN = 12
@@ -112,7 +111,7 @@ def fit(texts: Sequence[str | None]) -> Encoding:
             f"the texts of the {len(texts)} training sounds have {len(characters)} characters",
             hint="is the column of the texts the right one? `data.label` names another",
         )
-    number = {character: at for at, character in enumerate(characters, start=_FIRST)}
+    number = {character: at for at, character in enumerate(characters, start=FIRST)}
     return {"characters": characters, "texts": [[number[each] for each in text] for text in known]}
 
 
@@ -125,7 +124,7 @@ def complete(encoding: Encoding) -> Encoding:
 
 def encode(example: Example, encoding: Encoding) -> Arrays:
     """Give the numbers of the characters, int16 [S], zeros behind them, and how many there are."""
-    number = {character: at for at, character in enumerate(encoding["characters"], start=_FIRST)}
+    number = {character: at for at, character in enumerate(encoding["characters"], start=FIRST)}
     text = example.target or ""
     room = moments(int(encoding["frames"]))
     if needed(text) > room:
@@ -303,7 +302,7 @@ TEXT = Target(
     fit=fit,
     complete=complete,
     encode=encode,
-    outputs=lambda encoding: _FIRST + len(encoding["characters"]),
+    outputs=lambda encoding: FIRST + len(encoding["characters"]),
     losses=losses,
     predict=predict,
     metrics=(
@@ -317,5 +316,6 @@ TEXT = Target(
     params={"beam": 0},
     tidy=tidy,
     judge=judge,
+    probe=PROBE,
     agree=agree,
 )

@@ -6,12 +6,12 @@ Shapes: B windows, T = context, V vocabulary, N questions.
 import numpy as np
 import numpy.typing as npt
 
+from sluiceway.data.texts import kind_of_piece
 from sluiceway.usecases.base import Batch, Encoding, Probe, Questions
 from sluiceway.usecases.text_generation.tokens import token_pieces
 
 _PLACES = 8
 """Places of a window that are asked about."""
-_WORD, _INSIDE, _NUMBER, _MARK = range(4)
 
 
 def ask(batch: Batch, encoding: Encoding) -> Questions:
@@ -27,16 +27,7 @@ def ask(batch: Batch, encoding: Encoding) -> Questions:
 
 def _kinds(encoding: Encoding) -> npt.NDArray[np.int64]:
     """Sort the vocabulary: the beginning of a word, the inside of one, a number, or a mark: [V]."""
-    return np.array([_kind(piece) for piece in token_pieces(encoding)], np.int64)
-
-
-def _kind(piece: str) -> int:
-    letters = piece.lstrip("ĠĊ")
-    if letters[:1].isdigit():
-        return _NUMBER
-    if letters[:1].isalpha():
-        return _WORD if letters != piece else _INSIDE
-    return _MARK
+    return np.array([kind_of_piece(piece) for piece in token_pieces(encoding)], np.int64)
 
 
 PROBE = Probe(
