@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import soundfile
 from hypothesis import given, settings
@@ -31,6 +33,82 @@ from sluiceway.usecases.text_generation.params import TextData
 from support import image_bytes
 
 IMAGE = find("image", ROOT)
+
+
+# Contents in Parquet files.
+
+
+def hub(labels, names=None, paths=None, **columns):
+    """A table as the `datasets` library writes it, with a picture in each row."""
+    pictures = [{"bytes": content("x.png", n), "path": paths[n] if paths else None} for n in range(len(labels))]
+    table = pa.table({"image": pa.array(pictures), "label": labels, **columns})
+    if names is None:
+        return table
+    features = {"image": {"_type": "Image"}, "label": {"names": names, "_type": "ClassLabel"}}
+    return table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+
+
+def test_contents_in_parquet_are_read_by_the_names_of_their_classes(tmp_path):
+    pq.write_table(hub([1, 0, 1, None], ["cat", "dog"]), tmp_path / "all.parquet", row_group_size=2)
+    found = list(IMAGE.read(tmp_path, ImageData()))
+    assert [(each.id, each.target) for each in found[:3]] == [
+        ("all.parquet#0", "dog"),
+        ("all.parquet#1", "cat"),
+        ("all.parquet#2", "dog"),
+    ]
+    assert found[3].fault == "no_target: row 4 of all.parquet has no label"
+    assert [load(tmp_path, each.source) for each in found] == [content("x.png", n) for n in range(4)]
+    with pytest.raises(BadExample, match=r"truncated: all\.parquet has no row 9"):
+        load(tmp_path, found[0].source.replace("#row=0", "#row=9"))
+
+
+@pytest.mark.parametrize("paths", [["a.png", "a.png", "b.png"], ["a.png", None, "b.png"]])
+def test_a_content_is_called_by_its_path_only_where_that_says_which(tmp_path, paths):
+    pq.write_table(hub(["x", "y", "x"], paths=["1.png", "2.png", "3.png"]), tmp_path / "all.parquet")
+    assert [each.id for each in IMAGE.read(tmp_path, ImageData())] == ["1.png", "2.png", "3.png"]
+    pq.write_table(hub(["x", "y", "x"], paths=paths), tmp_path / "all.parquet")
+    assert [each.id for each in IMAGE.read(tmp_path, ImageData())] == [f"all.parquet#{n}" for n in range(3)]
+
+
+def test_what_parquet_says_around_a_content_is_read(tmp_path):
+    side = ["train", "test", "train"]
+    pq.write_table(
+        hub(["x", "y", "x"], split=side, patient=["p", "q", "p"], day=["2024-01-01", "soon", None]),
+        tmp_path / "a.parquet",
+    )
+    one, two, three = IMAGE.read(tmp_path, ImageData(time_column="day"))
+    assert [each.split for each in (one, two, three)] == side
+    assert (one.group, one.time, three.time) == ("p", 1704067200.0, None)
+    assert two.fault.startswith("bad_time: row 2 of a.parquet: 'soon'")
+
+
+def test_plain_bytes_are_contents_and_missing_ones_are_told(tmp_path):
+    pq.write_table(
+        pa.table({"png": [content("x.png", 1), None, b""], "label": ["a", "b", "a"]}), tmp_path / "a.parquet"
+    )
+    good, gone, empty = IMAGE.read(tmp_path, ImageData())
+    assert load(tmp_path, good.source) == content("x.png", 1)
+    with pytest.raises(BadExample, match="missing_field"):
+        load(tmp_path, gone.source)
+    with pytest.raises(BadExample, match="empty"):
+        load(tmp_path, empty.source)
+
+
+def test_packed_contents_that_are_not_understood_are_told_with_the_nearest(tmp_path):
+    pictures = pa.array([{"bytes": content("x.png", 1), "path": None}])
+    pq.write_table(pa.table({"image": pictures, "lable": ["a"]}), tmp_path / "a.parquet")
+    with pytest.raises(
+        UnknownLayout, match=r"contents in the column image, and no column label or class: found lable"
+    ) as caught:
+        list(IMAGE.read(tmp_path, ImageData()))
+    assert "did you mean 'lable'" in caught.value.hint
+    assert [each.target for each in IMAGE.read(tmp_path, ImageData(label="lable"))] == ["a"]
+    pq.write_table(pa.table({"left": pictures, "right": pictures, "label": ["a"]}), tmp_path / "a.parquet")
+    with pytest.raises(UnknownLayout, match="contents in the columns left, right") as caught:
+        list(IMAGE.read(tmp_path, ImageData()))
+    assert "data.path" in caught.value.hint
+    (example,) = IMAGE.read(tmp_path, ImageData(path="right"))
+    assert example.source == "a.parquet#row=0&field=right.bytes"
 
 
 # The page.
@@ -89,9 +167,25 @@ def build(raw, tree):
         if lines is None:
             path.write_bytes(content(name, seed))
         elif path.suffix == ".parquet":
-            pl.read_csv(text.encode()).write_parquet(path)
+            write_rows(list(csv.DictReader(io.StringIO(text))), path, seed)
         else:
             path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+
+
+def write_rows(rows, path, seed):
+    """Write a Parquet file; a column ``image.bytes`` is a field of a struct, and ``<png>`` is the content of a file."""
+    if not any("." in name for name in rows[0]):
+        pl.DataFrame(rows, infer_schema_length=None).write_parquet(path)
+        return
+    table = []
+    for number, row in enumerate(rows):
+        found = {}
+        for name, value in row.items():
+            outer, _, inner = name.partition(".")
+            value = content(f"x.{value[1:-1]}", 10 * seed + number) if value[:1] == "<" else value
+            found |= {outer: found.get(outer, {}) | {inner: value}} if inner else {outer: value}
+        table.append(found)
+    pq.write_table(pa.Table.from_pylist(table), path, row_group_size=2)
 
 
 @pytest.fixture

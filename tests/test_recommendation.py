@@ -5,10 +5,12 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from sluiceway.config import Split
 from sluiceway.data.answers import Answers
@@ -110,6 +112,75 @@ def test_usual_tables_are_read(name, tmp_path):
     payload = load(tmp_path, example.source)
     assert interaction_of(payload) == Interaction("1", "7", 3.0, 900000000.0)
     assert measure(payload, InteractionData()) == {"rating": 3.0}
+
+
+NAMED = InteractionData(user_column="who", item_column="what", rating_column="liked", time_column="at")
+OWN_NAMES = {
+    "log.csv": "id,who,what,liked,at\n1,1,7,3,900000000\n",
+    "quoted.csv": 'who;what;liked;at\n"1";"7";"3";"1998-07-09T16:00:00"\n',
+    "log.inter": "who:token\twhat:token\tliked:float\tat:float\n1\t7\t3\t900000000\n",
+    "log.jsonl": '{"who": 1, "what": "7", "liked": 3.0, "at": 900000000, "user": "nobody"}\n',
+    "log.parquet": None,
+}
+
+
+@pytest.mark.parametrize("name", OWN_NAMES)
+def test_columns_may_have_other_names(name, tmp_path):
+    if name.endswith(".parquet"):
+        table = {"user": ["nobody"], "who": ["1"], "what": [7], "liked": [3.0], "at": [900000000]}
+        pl.DataFrame(table).write_parquet(tmp_path / name)
+    else:
+        (tmp_path / name).write_text(OWN_NAMES[name], encoding="utf-8")
+    (example,) = read(tmp_path, NAMED)
+    assert (example.id, example.group, example.target, example.time) == ("1/7", "1", "7", 900000000.0)
+    assert interaction_of(load(tmp_path, example.source)) == Interaction("1", "7", 3.0, 900000000.0)
+    assert measure(load(tmp_path, example.source), NAMED) == {"rating": 3.0}
+
+
+def test_what_is_not_named_has_its_usual_name_and_ratings_may_be_left_out(tmp_path):
+    (tmp_path / "log.csv").write_text("user,item,rating,time,what\na,b,3,900000000,c\n")
+    for options, rating in (({}, 3.0), ({"rating_column": ""}, None)):
+        data = InteractionData(item_column="what", **options)
+        (example,) = read(tmp_path, data)
+        assert example.id == "a/c"
+        assert measure(load(tmp_path, example.source), data) == {"rating": rating}
+
+
+def test_bad_lines_of_named_columns_are_set_aside(tmp_path):
+    (tmp_path / "log.csv").write_text("who,what,liked,at\n1,7,3,900000000\n1,8\n1,,3,900000000\n1,9,much,900000000\n")
+    reasons = []
+    for example in read(tmp_path, NAMED):
+        try:
+            measure(load(tmp_path, example.source), NAMED)
+        except BadExample as bad:
+            reasons.append(str(bad).partition(":")[0])
+    assert reasons == ["missing_field", "missing_field", "bad_rating"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said", "hint"),
+    [
+        (
+            {"user_column": "whom"},
+            "no column whom, which data.user_column names: found who, what, at",
+            "did you mean 'who'",
+        ),
+        ({"user_column": "who"}, "no column for the item: found who, what, at", "data.item_column names it"),
+    ],
+)
+def test_a_column_that_is_not_there_is_told_with_the_nearest(options, said, hint, tmp_path):
+    (tmp_path / "log.csv").write_text("who,what,at\n1,7,900000000\n")
+    with pytest.raises(UnknownLayout, match=said) as caught:
+        list(read(tmp_path, InteractionData(**options)))
+    assert hint in caught.value.hint
+
+
+def test_columns_of_files_without_a_header_cannot_be_named(tmp_path):
+    (tmp_path / "u.data").write_text("1\t7\t3\t900000000\n")
+    with pytest.raises(UnknownLayout, match=r"u.data has no header, and data.time_column names a column of one"):
+        list(read(tmp_path, InteractionData(time_column="at")))
+    with pytest.raises(ValidationError, match="user_column and item_column are both 'x'"):
+        InteractionData(user_column="x", item_column="x")
 
 
 def test_a_table_without_ratings_is_read(tmp_path):

@@ -1,10 +1,10 @@
 """What the columns of a list are for, by the parameters or by their usual names, and the sides that a list gives."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 from pydantic import Field, model_validator
 
@@ -101,7 +101,14 @@ def named_lists(files: Sequence[Path], raw: Path, pattern: str) -> list[List]:
     return [open_list(path, raw) for path in chosen]
 
 
-def sided(lists: Sequence[List], roles: Sequence[Roles]) -> bool:
+class Records(Protocol):
+    """A list, or a part of one."""
+
+    def records(self) -> Iterator[Record]:
+        """Read record after record."""
+
+
+def sided(lists: Sequence[Records], roles: Sequence[Roles]) -> bool:
     """Whether a column names the side of each example.
 
     Raises:

@@ -1,11 +1,13 @@
 """Raw data that is split already: by folders, by the names of its files, or by a column."""
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from sluiceway.data.table import SplitName
 from sluiceway.errors import UnknownLayout
 
+_PIECE = re.compile(r"-\d+-of-\d+$")
 _SIDES: dict[str, SplitName] = {"train": "train", "training": "train", "test": "test", "testing": "test"}
 _SIDES |= {"validation": "validation", "valid": "validation", "val": "validation", "dev": "validation"}
 
@@ -31,6 +33,8 @@ def split_folders(raw: Path, files: Iterable[Path]) -> dict[str, SplitName]:
 def split_names(raw: Path, files: Sequence[Path]) -> dict[Path, SplitName]:
     """Tell the side of each file: by the folder that it is in, or by its own name, up to the first dot.
 
+    What says that a file is one of several, as in ``train-00000-of-00002``, is no part of the name.
+
     Returns:
         Empty when the raw data is not split already; one file alone is not, whatever it is called.
 
@@ -39,7 +43,7 @@ def split_names(raw: Path, files: Sequence[Path]) -> dict[Path, SplitName]:
     """
     if folders := split_folders(raw, files):
         return {path: folders[path.relative_to(raw).parts[0]] for path in files if path.parent != raw}
-    stems = {path: path.name.partition(".")[0] for path in files}
+    stems = {path: _PIECE.sub("", path.name.partition(".")[0]) for path in files}
     named = _whole(set(stems.values()), raw, "file")
     return {path: named[stem] for path, stem in stems.items() if stem in named}
 

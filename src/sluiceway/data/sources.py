@@ -184,7 +184,10 @@ class Shelf:
             raise BadExample("unreadable", str(error).partition(". Detail")[0]) from None
         except IndexError:
             raise BadExample("truncated", f"{name} has no row {row}") from None
-        record = json.dumps(table.slice(row - start, 1).to_pylist()[0], ensure_ascii=False, default=str).encode()
+        values = table.slice(row - start, 1).to_pylist()[0]
+        if key and isinstance(content := _value_at(values, key), bytes):
+            return content
+        record = json.dumps(values, ensure_ascii=False, default=str).encode()
         return pick(record, key) if key else record
 
     def __enter__(self) -> Self:
@@ -274,11 +277,17 @@ def pick(record: bytes, key: str) -> bytes:
         found = json.loads(record)
     except ValueError as error:
         raise BadExample("unreadable", f"not JSON: {error}") from None
-    for name in [key] if key in found else key.split("."):
-        found = found.get(name) if isinstance(found, dict) else None
+    found = _value_at(found, key)
     if not isinstance(found, str | int | float):
         raise BadExample("missing_field", f"no text at {key}")
     return str(found).encode("utf-8", "surrogatepass")
+
+
+def _value_at(found: object, key: str) -> object:
+    """Return what a record has at a key, or at keys with dots between them."""
+    for name in [key] if isinstance(found, dict) and key in found else key.split("."):
+        found = found.get(name) if isinstance(found, dict) else None
+    return found
 
 
 def _cell(line: bytes, key: str) -> bytes:

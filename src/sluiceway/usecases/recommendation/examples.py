@@ -46,7 +46,7 @@ def read(raw: Path, data: InteractionData) -> Iterator[Example]:
     number behind it. The target is the item's title, or its name where there is no catalogue; None where the rating is
     too low for a choice. Lines are read, since a user's last one is known by all of them.
     """
-    tables, titles = tables_below(raw), titles_below(raw)
+    tables, titles = tables_below(raw, data), titles_below(raw, data)
     sides = split_names(raw, [table.path for table in tables])
     lines = [line for table in tables for line in _lines(table, raw, sides, data)]
     names = list(_names(lines, repeats=data.repeats))

@@ -13,19 +13,15 @@ from functools import lru_cache
 from pathlib import Path
 
 from sluiceway.data.census import not_understood, unpack
-from sluiceway.data.lists import kind_of, open_list
-from sluiceway.data.sources import byte_range, byte_ranges, files_below, opened
+from sluiceway.data.lists import List, kind_of, open_list
+from sluiceway.data.sources import BETWEEN, byte_range, byte_ranges, files_below, opened
 from sluiceway.data.splits import read_time
 from sluiceway.data.table import BadExample
 from sluiceway.errors import UnknownLayout, nearest
+from sluiceway.usecases.recommendation import columns
+from sluiceway.usecases.recommendation.columns import NAMES, plain, values_of
+from sluiceway.usecases.recommendation.params import InteractionData
 
-NAMES: Mapping[str, tuple[str, ...]] = {
-    "user": ("user", "userid", "uid", "customer", "customerid", "reviewer", "reviewerid", "visitorid", "member"),
-    "item": ("item", "itemid", "iid", "movieid", "productid", "bookid", "isbn", "asin", "trackid", "articleid"),
-    "rating": ("rating", "ratings", "score", "stars", "overall", "bookrating"),
-    "time": ("timestamp", "time", "datetime", "date", "ts", "unixreviewtime"),
-}
-"""What columns are called, without case, blanks and underscores, and without a type as in ``user_id:token``."""
 _TITLES = ("title", "movietitle", "itemname", "name", "productname", "booktitle", "trackname")
 _HEADLESS = ("user", "item", "rating", "time")
 """What the fields of a line without a header are."""
@@ -75,6 +71,8 @@ def interaction_of(payload: bytes) -> Interaction:
         BadExample: it is no text, has too few or too many fields, or a rating or a time that is none.
     """
     payload = payload.removeprefix(b"\xef\xbb\xbf")
+    if BETWEEN in payload:
+        return _interaction(values_of(payload))
     if payload.startswith(b"{"):
         return _of_object(payload)
     try:
@@ -99,12 +97,12 @@ def _of_object(payload: bytes) -> Interaction:
         found = json.loads(payload)
     except ValueError as error:
         raise BadExample("unreadable", f"not JSON: {error}") from None
-    plain = {_plain(name): value for name, value in reversed(found.items())}
+    by_name = {plain(name): value for name, value in reversed(found.items())}
     values = {}
     for meaning, known in NAMES.items():
-        name = next((name for name in known if name in plain), None)
+        name = next((name for name in known if name in by_name), None)
         if name is not None:
-            values[meaning] = "" if plain[name] is None else str(plain[name]).strip()
+            values[meaning] = "" if by_name[name] is None else str(by_name[name]).strip()
     if lost := [name for name in ("user", "item", "time") if name not in values]:
         raise BadExample("missing_field", f"no {lost[0]}")
     return _interaction(values)
@@ -140,7 +138,7 @@ def _fields(line: str, mark: str) -> list[str]:
 @lru_cache(maxsize=1024)
 def _columns_of(header: str) -> _Columns:
     mark = _mark(header)
-    names = [_plain(field) for field in _fields(header, mark)]
+    names = [plain(field) for field in _fields(header, mark)]
     places = {
         meaning: next(at for at, name in enumerate(names) if name in known)
         for meaning, known in NAMES.items()
@@ -157,10 +155,6 @@ def _mark(line: str) -> str:
     return next((mark for mark in _MARKS if mark in line), _MARKS[-1])
 
 
-def _plain(field: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", field.partition(":")[0].lower())
-
-
 # Files.
 
 
@@ -174,9 +168,14 @@ class Table:
     """Empty where it has rows instead of lines."""
     header: tuple[int, int] | None
     """The bytes of its header."""
+    named: tuple[List, Mapping[str, str]] | None = None
+    """Where the parameters name columns: the table as a list, and its columns by what they are for."""
 
     def entries(self) -> Iterator[tuple[str, str, bytes]]:
         """Yield place, source and content of each interaction: a line with the header, or a row as a JSON object."""
+        if self.named:
+            yield from columns.entries(*self.named)
+            return
         name = self.path.relative_to(self.raw).as_posix()
         if kind_of(self.path) == ".parquet":
             for number, record in enumerate(open_list(self.path, self.raw).records(), start=1):
@@ -199,7 +198,7 @@ class Table:
             start = end
 
 
-def tables_below(raw: Path) -> list[Table]:
+def tables_below(raw: Path, data: InteractionData) -> list[Table]:
     """Find the files with interactions.
 
     Raises:
@@ -209,7 +208,7 @@ def tables_below(raw: Path) -> list[Table]:
     chosen = _first_kind(files, _KINDS)
     if not chosen:
         raise not_understood(raw, "interactions", LAYOUTS, (unpack(raw),))
-    return [_open(path, raw) for path in chosen]
+    return [_open(path, raw, data) for path in chosen]
 
 
 def _first_kind(files: Iterable[Path], kinds: Iterable[str]) -> list[Path]:
@@ -218,22 +217,24 @@ def _first_kind(files: Iterable[Path], kinds: Iterable[str]) -> list[Path]:
     return next((each for each in found if each), [])
 
 
-def _open(path: Path, raw: Path) -> Table:
+def _open(path: Path, raw: Path, data: InteractionData) -> Table:
     kind = kind_of(path)
+    if data.columns:
+        return Table(path, raw, b"", None, columns.named(path, raw, data))
     if kind == ".parquet":
         content = b""
     else:
         with opened(path) as file:
             content = file.read()
-    if kind in {".data", ".dat"}:
+    if kind in columns.HEADLESS:
         return Table(path, raw, content, None)
     if kind in {".parquet", ".jsonl", ".ndjson"}:
-        columns = open_list(path, raw).columns
-        _check(path, [_plain(name) for name in columns], f"its columns are {', '.join(columns)[:80]}")
+        names = open_list(path, raw).columns
+        _check(path, [plain(name) for name in names], f"its columns are {', '.join(names)[:80]}")
         return Table(path, raw, content, None)
     end = content.find(b"\n") + 1 or len(content)
     header = content[:end].decode("utf-8-sig", "replace").strip()
-    _check(path, [_plain(field) for field in _fields(header, _mark(header))], f"its header is {header[:80]!r}")
+    _check(path, [plain(field) for field in _fields(header, _mark(header))], f"its header is {header[:80]!r}")
     return Table(path, raw, content, (0, end))
 
 
@@ -244,13 +245,15 @@ def _check(path: Path, fields: Sequence[str], found: str) -> None:
         wanted = missing[0]
         raise UnknownLayout(
             f"{path} has no column for the {' and the '.join(missing)}: {found}",
-            hint=f"name the {wanted} column {' or '.join(NAMES[wanted][:3])}; {nearest(wanted, fields)}; "
+            hint=f"name the {wanted} column {' or '.join(NAMES[wanted][:3])}, or set data.{wanted}_column; "
+            f"{nearest(wanted, fields)}; "
             f"expected {LAYOUTS}",
         )
 
 
-def titles_below(raw: Path) -> dict[str, str]:
+def titles_below(raw: Path, data: InteractionData) -> dict[str, str]:
     """Return the titles of items, where a catalogue lies beside the interactions."""
+    known = (*([plain(data.item_column)] if data.item_column else []), *NAMES["item"])
     titles: dict[str, str] = {}
     for path in _first_kind(sorted(raw.rglob("*")), _CATALOGUES):
         content = path.read_bytes()
@@ -258,16 +261,16 @@ def titles_below(raw: Path) -> dict[str, str]:
             lines = content.decode("utf-8-sig").splitlines()
         except UnicodeDecodeError:  # the files of MovieLens before 2003
             lines = content.decode("latin-1").splitlines()
-        titles |= dict(_titles(lines))
+        titles |= dict(_titles(lines, known))
     return titles
 
 
-def _titles(lines: list[str]) -> Iterator[tuple[str, str]]:
+def _titles(lines: list[str], known: Sequence[str]) -> Iterator[tuple[str, str]]:
     if not lines:
         return
     mark = _mark(lines[0])
-    names = [_plain(field) for field in _fields(lines[0], mark)]
-    item = next((at for at, name in enumerate(names) if name in NAMES["item"]), None)
+    names = [plain(field) for field in _fields(lines[0], mark)]
+    item = next((at for at, name in enumerate(names) if name in known), None)
     title = next((at for at, name in enumerate(names) if name in _TITLES), None)
     headed = item is not None and title is not None
     at, to = (item, title) if item is not None and title is not None else (0, 1)

@@ -15,6 +15,16 @@ class InteractionData(DataParams):
     than three, all are. With ``split.test_from`` a moment in time decides instead.
     """
 
+    user_column: str | None = Field(None, min_length=1)
+    """Column of the table that says whose interaction it is; default: ``user``, ``customer``, ``reviewer`` and the
+    like."""
+    item_column: str | None = Field(None, min_length=1)
+    """Column that says what it was with; default: ``item``, ``movieId``, ``product_id``, ``isbn`` and the like."""
+    rating_column: str | None = None
+    """Column with the rating; default: ``rating``, ``score``, ``stars`` where there is one. Empty: none, and ratings do
+    not count."""
+    time_column: str | None = Field(None, min_length=1)
+    """Column with the time, as ISO 8601 or a number; default: ``timestamp``, ``time``, ``date`` and the like."""
     lowest_rating: float | None = None
     """Ratings below are impossible; null: none is."""
     highest_rating: float | None = None
@@ -29,6 +39,21 @@ class InteractionData(DataParams):
     repeats: bool = False
     """Whether a user may have to do with an item more than once, as in listening; if not, the first time counts and the
     others are set aside."""
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Columns that are named, by what they are for; an empty one is none."""
+        given = {each: getattr(self, f"{each}_column") for each in ("user", "item", "rating", "time")}
+        return {each: name for each, name in given.items() if name is not None}
+
+    @model_validator(mode="after")
+    def _names_each_once(self) -> "InteractionData":
+        met: dict[str, str] = {}
+        for each, name in self.columns.items():
+            if name and name in met:
+                raise ValueError(f"{met[name]}_column and {each}_column are both {name!r}: a column is for one thing")
+            met[name] = each
+        return self
 
     @field_validator("earliest", "latest")
     @classmethod

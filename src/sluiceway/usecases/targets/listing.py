@@ -17,6 +17,7 @@ from sluiceway.data.sides import side_of, split_folders, split_names
 from sluiceway.data.sources import content_at, files_below
 from sluiceway.data.table import Example, TargetKind
 from sluiceway.errors import UnknownLayout, nearest
+from sluiceway.usecases.targets.embedded import packed_among, read_packed
 from sluiceway.usecases.targets.finding import Files, Finder
 
 COLUMNS: Mapping[TargetKind, tuple[str, ...]] = {
@@ -79,7 +80,9 @@ def layouts(kind: Kind, target: TargetKind) -> str:
 
 
 def read_listed(raw: Path, data: ListedData, target: TargetKind, kind: Kind) -> Iterator[Example]:
-    """List contents by class folder or list. The id is the path below the raw folder, or the URI without its secrets.
+    """List contents by class folder or list, or out of Parquet files that hold them.
+
+    The id is the path below the raw folder, the URI without its secrets, or what a packed content is called.
 
     Args:
         raw: the raw folder.
@@ -93,6 +96,9 @@ def read_listed(raw: Path, data: ListedData, target: TargetKind, kind: Kind) -> 
     """
     every = files_below(raw, None)
     files = [path for path in every if path.suffix.lower() in kind.suffixes]
+    if not files and (packed := packed_among(every, raw, data, target)):
+        yield from read_packed(raw, packed, target)
+        return
     known = Files.of(path.relative_to(raw).as_posix() for path in files)
     lists = lists_among(every, raw, known, data, target)
     if not files and not any(_elsewhere(table, data) for table in lists):
