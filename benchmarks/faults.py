@@ -1196,7 +1196,7 @@ def keep_drives(raw: Path, share: float, rng: np.random.Generator) -> set[str]:
 
 SERIES = ("target_in_step", "target_varies", "target_sign")
 STEERING = ("no_steering", "impossible_steering", "quarantined_share")
-OTHER_LOOK = (*LOOK, "odd_groups", "drift_of_measures", "drift_of_contents")
+OTHER_LOOK = (*LOOK, "odd_groups", "groups_of_one_kind", "drift_of_measures", "drift_of_contents")
 
 DRIVING_FAULTS = (
     Fault("truncated frames", "example", BAD_FILE, frames(_truncate), (0.01, 0.05)),
@@ -1254,7 +1254,7 @@ DRIVING_FAULTS = (
     Fault("a camera that hangs", "data set", ("copies_inside_splits",), _frozen, (0.5,), named=False),
     Fault("one drive on both sides", "data set", ("group_on_one_side",), _drive_on_both_sides, named=False),
     Fault("frames on both sides", "data set", NEAR, _frames_on_both_sides, (0.05, 0.2), named=False),
-    Fault("another camera", "data set", ("odd_groups", *OTHER_LOOK), _other_camera, (0.05, 0.2), named=False),
+    Fault("another camera", "data set", OTHER_LOOK, _other_camera, (0.05, 0.2), named=False),
     Fault(
         "too few",
         "data set",

@@ -8,6 +8,7 @@ import pytest
 
 from material import material_of
 from sluiceway.checks.groups import copied_groups, odd_groups
+from sluiceway.checks.kinds import groups_of_one_kind, widest_gap
 from sluiceway.checks.sides import groups_apart, time_overlap
 from sluiceway.config import DataGateParams
 
@@ -213,3 +214,70 @@ def test_a_user_who_is_tested_on_the_past_is_named(material):
     (found,) = time_overlap(material(rows, groups_in_turn=True))
     assert not found.check.passed
     assert [(each.id, each.detail) for each in found.offenders] == [("e3", "7 after its group's first test example")]
+
+
+# Two kinds of groups.
+
+
+def seen(rng, means, each=30, noise=0.02):
+    """Drives whose frames have a rating around the drive's own mean."""
+    return [
+        {"group": f"d{number}", "time": float(at), "target": "x", "rating": float(mean + rng.normal(0, noise))}
+        for number, mean in enumerate(means)
+        for at in range(each)
+    ]
+
+
+@pytest.mark.parametrize("share", [0.1, 0.2, 0.5, 0.8])
+def test_another_camera_on_many_drives_is_a_second_kind(share, material):
+    rng = np.random.default_rng(int(100 * share))
+    other = round(share * 40)
+    rows = seen(rng, [*rng.normal(1.43, 0.03, 40 - other), *rng.normal(1.05, 0.03, other)])
+    (found,) = groups_of_one_kind(material(rows))
+    assert not found.check.passed
+    assert found.check.severity == "warn"
+    assert "two kinds by rating" in found.check.message
+    fewer = min(other, 40 - other)
+    assert found.check.offenders == 30 * fewer
+    if fewer < 20:
+        expected = range(40 - other, 40) if other == fewer else range(fewer)
+        assert named(found, rows) <= {f"d{number}" for number in expected}
+    assert found.offenders[0].detail.startswith("d")
+
+
+SPREADS = {
+    "normal": lambda rng, n: rng.normal(9, 1, n),
+    "even": lambda rng, n: rng.uniform(0, 1, n),
+    "exponential": lambda rng, n: rng.exponential(1, n),
+    "lognormal": lambda rng, n: rng.lognormal(0, 1.5, n),
+    "heavy": lambda rng, n: np.abs(rng.standard_t(2, n)),
+    "mostly nothing": lambda rng, n: rng.gamma(0.3, 1, n),
+    "constant": lambda rng, n: np.full(n, 3.0),
+}
+
+
+@pytest.mark.parametrize("kind", SPREADS)
+@pytest.mark.parametrize("groups", [20, 40, 200])
+def test_one_kind_however_wide_is_one_kind(kind, groups):
+    rng = np.random.default_rng(groups)
+    gaps = [widest_gap(np.sort(SPREADS[kind](rng, groups)))[0] for _ in range(300)]
+    assert max(gaps) < 4
+
+
+def test_a_few_odd_groups_are_no_kind_and_two_values_are_two():
+    rng = np.random.default_rng(0)
+    few = np.sort(np.append(rng.normal(9, 1, 40), [90.0, 91.0, 92.0]))
+    assert widest_gap(few)[0] < 4  # those are for odd_groups
+    assert widest_gap(np.array([1.0] * 30 + [3.0] * 10)) == (1000.0, 30)
+    assert widest_gap(np.sort(np.append(rng.normal(0, 1, 30), rng.normal(20, 1, 10))))[1] == 30
+    assert widest_gap(np.array([1.0] * 4 + [2.0] * 3)) == (0.0, 0)
+
+
+def test_kinds_are_looked_for_among_enough_groups_with_enough_examples(material):
+    rng = np.random.default_rng(0)
+    assert list(groups_of_one_kind(material(seen(rng, [1.0] * 9 + [5.0] * 8)))) == []
+    assert list(groups_of_one_kind(material(seen(rng, [1.0] * 30 + [5.0] * 9, each=9)))) == []
+    rows = seen(rng, [1.0] * 30 + [5.0] * 9)
+    (found,) = groups_of_one_kind(material(rows, max_groups_apart=10_000))
+    assert found.check.passed
+    assert found.offenders == ()

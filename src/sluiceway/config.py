@@ -160,6 +160,9 @@ class DataGateParams(Section):
     max_odd_groups: float = Field(0.01, ge=0, le=1)
     """Share of examples that may belong to groups that behave as no other does, as machines among people do, or that
     copy another group."""
+    max_groups_apart: float = Field(4.0, gt=0)
+    """Width of a gap between groups, in a property's mean, up to which they are of one kind: in deviations of groups
+    from the mean of their own side of it, on the plain and on the logarithmic scale."""
     max_outliers: float = Field(0.005, ge=0, le=1)
     """Share of examples that may lie far outside the rest in one measured property."""
     max_strangers: float = Field(0.005, ge=0, le=1)

@@ -51,6 +51,7 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
         "group_share",
         "odd_groups",
         "copied_groups",
+        "groups_of_one_kind",
         "time_overlap",
         "shortcuts",
     ),
