@@ -339,6 +339,8 @@ def test_a_served_model_answers_as_the_pipeline_does():
     assert likeliest == outcomes["likeliest"].tolist()
     evidence = Evidence(model, encoding, {**outcomes, "row": np.arange(4)}, lambda row: examples[row].payload)
     (panel,) = CASE.show(evidence)
+    assert "class='stack'" in panel.html
+    assert panel.html.count('data-label="What is said"') == panel.html.count("<tr>") - 1
     assert panel.html.count("<tr>") == 5
 
 

@@ -38,6 +38,7 @@ UNKNOWN = "\ufffd"
 _CANDIDATES, _COMPARED = 400, 400
 """Training texts of which the best constant one is chosen, and those that it is chosen by."""
 _SHOWN = 12
+_HEAD = ("What is said", "What was understood", "Characters wrong")
 _MARKUP = re.compile(r"</?\w[^<>]*>|\[[^][]+\]|\{[^{}]+\}|&#?\w+;|https?://\S+")
 """Tags, events such as ``[noise]``, entities, addresses."""
 
@@ -272,10 +273,10 @@ def show(evidence: Evidence, modality: Modality) -> list[Panel]:
     for item in chosen:
         seen = modality.picture(evidence.load(int(outcomes["row"][item])))
         true, said = (html.escape(str(outcomes[name][item])) for name in ("text", "said"))
-        rows.append(
-            f"<tr><td>{seen}</td><td>{true}</td><td>{said or '<i>nothing</i>'}</td><td>{rates[item]:.0%}</td></tr>"
-        )
-    head = "".join(f"<th>{name}</th>" for name in ("Sound", "What is said", "What was understood", "Characters wrong"))
+        cells = zip(_HEAD, (true, said or "<i>nothing</i>", f"{rates[item]:.0%}"), strict=True)
+        told = "".join(f'<td data-label="{name}">{cell}</td>' for name, cell in cells)
+        rows.append(f"<tr><td>{seen}</td>{told}</tr>")
+    head = "".join(f"<th>{name}</th>" for name in ("Sound", *_HEAD))
     likeliest = text_outcomes(list(outcomes["text"]), list(outcomes["likeliest"]))
     beam = evidence.encoding["beam"]
     how = f"The {beam} best beginnings were followed" if beam > 1 else "The likeliest answers were read as they are"
@@ -286,7 +287,7 @@ def show(evidence: Evidence, modality: Modality) -> list[Panel]:
         f"{character_error_rate(outcomes):.1%} of the characters are wrong, and {character_error_rate(likeliest):.1%} "
         "when the likeliest answers are read as they are."
     )
-    table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    table = f"<table class='stack'><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
     return [Panel("What was understood", caption, table)]
 
 
