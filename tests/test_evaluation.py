@@ -810,7 +810,7 @@ def test_gate_page_says_state_reason_and_checks(tmp_path, gate, overridden, stat
     assert f'class="verdict {"bad" if state == "closed" else "care"}"' in html
     body = page.words.split(f" verdict of the {gate} gate ")[1]
     assert body.startswith(f"{state.capitalize()}: ")
-    assert body.index(verdict.reason) < body.index("Checks")
+    assert body.index(verdict.cause) < body.index("Checks")
     assert body.index("failed duplicates") < body.index("warning smallest class") < body.index("passed schema")
     assert ("Ada overrode duplicates" in body) == bool(overridden)
     assert "seconds per step 0.25" in body

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from sluiceway.data.sources import below
 from sluiceway.data.table import SplitName
 from sluiceway.errors import UnknownLayout
 
@@ -27,7 +28,8 @@ def split_folders(raw: Path, files: Iterable[Path]) -> dict[str, SplitName]:
     Raises:
         UnknownLayout: it is split by half: there is no test or no train, or something else stands beside the two.
     """
-    return _whole({path.relative_to(raw).parts[0] for path in files if path.parent != raw}, raw, "folder")
+    tops = (below(raw, path).partition("/") for path in files)
+    return _whole({top for top, slash, _ in tops if slash}, raw, "folder")
 
 
 def split_names(raw: Path, files: Sequence[Path]) -> dict[Path, SplitName]:
@@ -42,7 +44,8 @@ def split_names(raw: Path, files: Sequence[Path]) -> dict[Path, SplitName]:
         UnknownLayout: it is split by half.
     """
     if folders := split_folders(raw, files):
-        return {path: folders[path.relative_to(raw).parts[0]] for path in files if path.parent != raw}
+        tops = {path: below(raw, path).partition("/") for path in files}
+        return {path: folders[top] for path, (top, slash, _) in tops.items() if slash}
     stems = {path: _PIECE.sub("", path.name.partition(".")[0]) for path in files}
     named = _whole(set(stems.values()), raw, "file")
     return {path: named[stem] for path, stem in stems.items() if stem in named}

@@ -341,6 +341,14 @@ def files_below(raw: Path, suffixes: frozenset[str] | None) -> list[Path]:
     return [path for path in paths if suffixes is None or path.suffix.lower() in suffixes]
 
 
+def below(raw: Path, path: Path) -> str:
+    """Return the path of a file below the raw folder, with slashes; of many files, far faster than ``Path`` does."""
+    folder, name = str(raw), str(path)
+    if os.sep == "/" and name.startswith(folder) and name[len(folder) : len(folder) + 1] == "/":
+        return name[len(folder) + 1 :]
+    return path.relative_to(raw).as_posix()
+
+
 def _files(folder: Path, above: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     """Yield the parts of each path; many times faster than ``rglob``."""
     try:

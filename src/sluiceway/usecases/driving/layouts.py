@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from sluiceway.data.census import not_understood, unpack
 from sluiceway.data.sides import split_folders
-from sluiceway.data.sources import files_below
+from sluiceway.data.sources import below, files_below
 from sluiceway.data.splits import read_time
 from sluiceway.data.table import Example, SplitName
 from sluiceway.errors import UnknownLayout, nearest
@@ -65,7 +65,7 @@ def read(raw: Path, data: DrivingData) -> Iterator[Example]:
         UnknownLayout: no layout fits; says what was found and what comes nearest.
     """
     files = files_below(raw, IMAGES | TABLES)
-    known = {path.relative_to(raw).as_posix() for path in files if path.suffix.lower() in IMAGES}
+    known = {below(raw, path) for path in files if path.suffix.lower() in IMAGES}
     paths = [path for path in files if path.suffix.lower() in TABLES]
     if not known or not paths:
         what = "table that says how they were steered" if known else "images beside the tables" if paths else "frames"

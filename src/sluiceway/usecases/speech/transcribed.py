@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sluiceway.data.lists import open_list
 from sluiceway.data.sides import side_of, split_folders
-from sluiceway.data.sources import files_below
+from sluiceway.data.sources import below, files_below
 from sluiceway.data.table import Example, TargetKind
 from sluiceway.errors import UnknownLayout
 from sluiceway.usecases.speech.layouts import SOUNDS
@@ -45,7 +45,7 @@ def read(raw: Path, data: TranscribedData, target: TargetKind) -> Iterator[Examp
 
 def _librispeech(raw: Path, sounds: Sequence[Path], texts: Sequence[Path]) -> Iterator[Example]:
     """The group is the speaker; folders such as ``train-clean-100``, ``dev-clean`` and ``test-other`` are sides."""
-    beside = {(path.parent, path.stem): path.relative_to(raw).as_posix() for path in sounds}
+    beside = {(path.parent, path.stem): below(raw, path) for path in sounds}
     tops = {path: path.relative_to(raw).parts[0].partition("-")[0] for path in sounds}
     sides = split_folders(raw, (raw / top / path.name for path, top in tops.items()))
     named: set[str] = set()
@@ -55,14 +55,14 @@ def _librispeech(raw: Path, sounds: Sequence[Path], texts: Sequence[Path]) -> It
             if not name:
                 continue
             place = (path.parent / name).relative_to(raw).as_posix()
-            below = beside.get((path.parent, name), place)
-            named.add(below)
+            source = beside.get((path.parent, name), place)
+            named.add(source)
             said = text.strip() or None
             fault = None if said else f"no_target: line {number} of {path.relative_to(raw)} has no text"
-            side = sides.get(below.partition("/")[0].partition("-")[0])
-            yield Example(below, below, said, name.partition("-")[0], side, fault=fault)
-    for below in sorted(set(beside.values()) - named):
-        yield Example(below, below, fault=f"not_listed: no {_TRANSCRIPTS} says what is said in it")
+            side = sides.get(source.partition("/")[0].partition("-")[0])
+            yield Example(source, source, said, name.partition("-")[0], side, fault=fault)
+    for source in sorted(set(beside.values()) - named):
+        yield Example(source, source, fault=f"not_listed: no {_TRANSCRIPTS} says what is said in it")
 
 
 def _common_voice(
@@ -78,7 +78,7 @@ def _common_voice(
             f"{raw} has {found}, and neither {_ALL} nor both train.tsv and test.tsv",
             hint=f"nearest: give {_ALL} with the columns path, sentence and client_id, beside {_CLIPS}/",
         )
-    known = Files.of(path.relative_to(raw).as_posix() for path in sounds)
+    known = Files.of(below(raw, path) for path in sounds)
     lists = [open_list(path, raw) for path in chosen]
     return read_lists(raw, known, lists, data.model_copy(update={"unlisted": "ignore"}), target, SOUNDS)
 

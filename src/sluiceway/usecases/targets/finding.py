@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
 
 from sluiceway.errors import UnknownLayout
@@ -20,14 +21,16 @@ class Files:
 
     names: frozenset[str]
     """Paths below the raw folder."""
-    stems: Mapping[str, str]
-    """Them by their path without the suffix, where that is unique."""
 
     @classmethod
     def of(cls, names: Iterable[str]) -> "Files":
         """Take files by their paths below the raw folder."""
-        found = frozenset(names)
-        return cls(found, _stems(found))
+        return cls(frozenset(names))
+
+    @cached_property
+    def stems(self) -> Mapping[str, str]:
+        """Them by their path without the suffix, where that is unique."""
+        return _stems(self.names)
 
     def find(self, place: str) -> str | None:
         """Return the file at a place, with or without its suffix."""

@@ -14,7 +14,7 @@ from sluiceway.data.fetch import Wanted, is_uri, public
 from sluiceway.data.lists import List, Record, column_of, open_list
 from sluiceway.data.roles import ListParams, Roles, named_lists, sided, tables_among
 from sluiceway.data.sides import side_of, split_folders, split_names
-from sluiceway.data.sources import content_at, files_below
+from sluiceway.data.sources import below, content_at, files_below
 from sluiceway.data.table import Example, TargetKind
 from sluiceway.errors import UnknownLayout, nearest
 from sluiceway.usecases.targets.embedded import packed_among, read_packed
@@ -99,7 +99,7 @@ def read_listed(raw: Path, data: ListedData, target: TargetKind, kind: Kind) -> 
     if not files and (packed := packed_among(every, raw, data, target)):
         yield from read_packed(raw, packed, target)
         return
-    known = Files.of(path.relative_to(raw).as_posix() for path in files)
+    known = Files.of(below(raw, path) for path in files)
     lists = lists_among(every, raw, known, data, target)
     if not files and not any(_elsewhere(table, data) for table in lists):
         raise _none(raw, every, kind, target)
@@ -182,22 +182,21 @@ def _in_folders(raw: Path, files: Sequence[Path], kind: Kind, target: TargetKind
             hint=f"nearest: a metadata.csv beside them that says the {what} of each; expected {expected}",
         )
     sides = split_folders(raw, files)
-    tops = {path.relative_to(raw).parts[0] for path in files}
+    names = [below(raw, path) for path in files]
+    tops = {name.partition("/")[0] for name in names}
     if len(tops) == 1 and side_of(next(iter(tops))):
         raise UnknownLayout(
             f"all {kind.noun}s below {raw} lie in {next(iter(tops))}/, which names a side, and no other side is there",
             hint=f"nearest: put what is in {next(iter(tops))}/ one folder higher, and sides are made by hash; "
             f"expected {expected}",
         )
-    for path in files:
-        below = path.relative_to(raw)
-        *folders, _ = below.parts
+    for name in names:
+        *folders, _ = name.split("/")
         if sides and len(folders) < 2:
             raise UnknownLayout(
-                f"{path} lies in a split folder but in no class folder",
+                f"{raw / name} lies in a split folder but in no class folder",
                 hint=f"nearest: {folders[0]}/metadata.csv that says the {what} of each; expected {expected}",
             )
-        name = below.as_posix()
         split, label = (sides[folders[0]], folders[1]) if sides else (None, folders[0])
         yield Example(id=name, source=name, target=label, split=split)
 
@@ -258,8 +257,8 @@ def _listed(raw: Path, lists: Sequence[List], columns: Sequence[_Columns], finde
     for table, roles, finder in zip(lists, columns, finders, strict=True):
         for record in table.records():
             name = record.text(roles.path)
-            if name is not None and not is_uri(name) and (below := finder.find(name)) in finder.files.names:
-                yield raw / below
+            if name is not None and not is_uri(name) and (place := finder.find(name)) in finder.files.names:
+                yield raw / place
 
 
 def _columns(table: List, data: ListedData, target: TargetKind, kind: Kind) -> _Columns:
@@ -308,8 +307,8 @@ def _example(table: List, record: Record, roles: _Columns, finder: Finder, targe
         wanted, wrong = _wanted(record, roles)
         source = content_at(table.field(record, roles.path), wanted)
         return Example(public(name), source, label, group, time=time, fault=fault or wrong)
-    below = finder.find(name)
-    return Example(below, below, label, group, time=time, fault=fault)
+    place = finder.find(name)
+    return Example(place, place, label, group, time=time, fault=fault)
 
 
 def _wanted(record: Record, roles: _Columns) -> tuple[Wanted, str | None]:
