@@ -108,7 +108,7 @@ class Sample:
         columns = {}
         for name in names:  # one after another: the largest is held twice, the rest is not
             joined = np.concatenate([part.pop(name) for _, part in self._parts])
-            columns[name] = joined[order]
+            columns[name] = joined[order] if len(order) < len(joined) else joined  # all, in order: no copy
         self._parts = [(draws[order], columns)]
         self._held = len(order)
         if self._held == self._most:
