@@ -9,6 +9,7 @@ Shapes: N questions, D numbers of a feature, B items of a batch.
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -209,7 +210,7 @@ def _gather(
     targets, rows, item_rows = [], [], []
     of_items = True
     shape: tuple[int, ...] = ()
-    with torch.inference_mode(), Watch(network, stretch=probe.alone) as watch:
+    with torch.inference_mode(), _threads(1 if probe.alone else None), Watch(network, stretch=probe.alone) as watch:
         for items in _portions(len(side), wanted, 1 if probe.alone else params.evaluate.batch):
             batch = _batch(side, items)
             questions = probe.ask(batch, encoding)
@@ -235,6 +236,19 @@ def _gather(
         of_items,
         shape,
     )
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """Compute with so many threads: one item alone is too little to share, and threads that wait for it cost more."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _wanted(side: ShardedSplit, probe: Probe, encoding: Encoding, questions: int) -> int:
