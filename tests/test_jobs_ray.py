@@ -6,7 +6,6 @@ import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -16,10 +15,7 @@ from projects import BIN, ROOT
 from slurm import free_ports
 from teams import Kept, keep_quick
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(find_spec("aiohttp_cors") is None, reason="the extra `cluster` is not installed"),
-]
+pytestmark = pytest.mark.slow
 
 
 @dataclass(frozen=True)
