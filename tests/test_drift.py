@@ -387,6 +387,7 @@ NOT_WATCHED = {
     "sluiceway.usecases.base": "plumbing: types",
     "sluiceway.usecases.likeness": "plumbing: words of an error",
     "sluiceway.usecases.pipeline": "plumbing: names of places",
+    "sluiceway.launch.storage": "plumbing: asks nodes before anything starts",
     "sluiceway.launch.mapping": "plumbing: an engine, and every engine gives the same bytes",
     "sluiceway.stages.data_report": "draws pages",
     "sluiceway.stages.data_verdict": "draws pages",

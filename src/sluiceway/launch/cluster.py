@@ -8,31 +8,39 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from sluiceway.errors import Preempted
+
 _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # Some seconds and a process less at start-up, measured with the pinned versions.
     "RAY_prestart_worker_first_driver": "0",
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_DEDUP_LOGS": "0",
     "TORCH_CPP_LOG_LEVEL": "ERROR",
+    # A head that dies with its driver has nobody to hand over to.
+    "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
     # How soon a loss is noticed, in seconds and milliseconds; docs/training.md says what each is worth. Those of Train
     # go to its controller wherever it runs, those of health checks are read by the head node when it starts.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.25",
     "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": "60",
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "5",
+    "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "1",
     "RAY_health_check_initial_delay_ms": "2000",
     "RAY_health_check_period_ms": "1000",
     "RAY_health_check_timeout_ms": "4000",
     "RAY_health_check_failure_threshold": "3",
 }
+_ADDRESS = "RAY_ADDRESS"
+_WATCHER = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
+"""Asks Ray whether a node of ours is about to be taken away. On this machine alone nobody would say so."""
 
 
 def settle() -> None:
     """Set what Ray reads from the environment, where the user has not; call it before Ray is imported."""
-    os.environ.update({name: os.environ.get(name, value) for name, value in _SETTINGS.items()})
+    settings = {**_SETTINGS, _WATCHER: "1" if _ADDRESS in os.environ else "0"}
+    os.environ.update({name: os.environ.get(name, value) for name, value in settings.items()})
 
 
 @contextmanager
@@ -46,6 +54,9 @@ def connected(**options: Any) -> Iterator[bool]:
 
     Yields:
         Whether the cluster is this machine alone, started for the occasion.
+
+    Raises:
+        Preempted: SIGTERM came while Ray was starting.
     """
     settle()
     import ray
@@ -54,7 +65,7 @@ def connected(**options: Any) -> Iterator[bool]:
         yield False
         return
     # Without an explicit address Ray would join whatever cluster it finds on this machine.
-    address = os.environ.get("RAY_ADDRESS", "local")
+    address = os.environ.get(_ADDRESS, "local")
     with _sigterm_kept():
         ray.init(
             address=address,
@@ -77,5 +88,9 @@ def _sigterm_kept() -> Iterator[None]:
     handler = signal.getsignal(signal.SIGTERM)
     try:
         yield
+    except SystemExit:  # Ray's answer to SIGTERM, with exit codes of its own
+        raise Preempted(
+            "told to leave while Ray was starting", hint="run the same command again, or `dvc repro`"
+        ) from None
     finally:
         signal.signal(signal.SIGTERM, handler)

@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 from sluiceway.errors import TrainingError
 from sluiceway.gates.verdict import Verdict
 from sluiceway.launch.cluster import connected, settle
+from sluiceway.launch.storage import check_shared
 from sluiceway.training.failures import Failure, noted
 from sluiceway.training.job import Job, Places
 from sluiceway.training.spool import Point, read
@@ -40,6 +41,7 @@ def run(job: Job, on_point: Callable[[Point], None], on_failure: Callable[[Failu
 
     Raises:
         GateClosed: the cost gate refused.
+        LaunchError: the nodes of the cluster do not see one folder.
         TrainingError: a worker failed; the message is its last words.
         KeyboardInterrupt: somebody stopped it.
     """
@@ -88,6 +90,8 @@ def _run_on_cluster(job: Job) -> None:
     earlier = len(list(noted(places.failures)))
     settle()
     with connected() as private:
+        if not private:
+            check_shared(places.folder, [Path(job.shards)])
         from sluiceway.training.supervision import Trainer, last_words
 
         try:

@@ -22,6 +22,7 @@ from sluiceway.config import CostGateParams, Tune
 from sluiceway.data.places import locked
 from sluiceway.errors import Busy, GateClosed, SluicewayError
 from sluiceway.launch.cluster import connected
+from sluiceway.launch.storage import check_shared
 from sluiceway.training import memory
 from sluiceway.training.checkpoints import newest_step
 from sluiceway.training.job import Job, Places
@@ -63,7 +64,9 @@ def run(search: Search, folder: Path, on_change: Callable[[Candidate, Record], N
     def told(number: int) -> None:
         on_change(candidates[number], trial_of(folder, candidates[number]).now())
 
-    with connected(), TemporaryDirectory(dir=folder) as scratch:
+    with connected() as private, TemporaryDirectory(dir=folder) as scratch:
+        if not private:
+            check_shared(folder, [Path(job.shards)])
         logging.getLogger("ray.tune").setLevel(logging.ERROR)
         tune.Tuner(
             tune.with_resources(_Trainable, resources),
