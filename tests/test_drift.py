@@ -38,6 +38,7 @@ DOCS = [
         "infra/README.md",
         "docs/usecases.md",
         "docs/data-gate.md",
+        "docs/doctor.md",
         "docs/huggingface.md",
         "docs/layers.md",
         "docs/training.md",

@@ -208,6 +208,19 @@ def usecases() -> None:
     list_usecases(Path.cwd())
 
 
+@app.command(rich_help_panel=LOOK, epilog="Examples:  sluiceway doctor  |  sluiceway doctor --seconds 30")
+def doctor(
+    seconds: Annotated[float, typer.Option(help="Time limit of each check.", min=1.0)] = 10.0,
+) -> None:
+    """Check all that a pipeline needs around it: packages, git, DVC, MLflow, Ray, schedulers, disk, clocks, rights.
+
+    Nothing stays changed, and no secret is printed. Exit code 0: nothing is wrong. 1: faults, each with a way out.
+    """
+    from sluiceway.stages.doctor import doctor as run
+
+    raise typer.Exit(run(Path.cwd(), seconds))
+
+
 @app.command(rich_help_panel=LOOK, epilog="Example:  sluiceway ui --port 5001")
 def ui(
     port: Annotated[int, typer.Option(help="Port on this machine.", min=1024, max=65535)] = 5000,

@@ -14,6 +14,16 @@ def load_secrets(root: Path, job: Job) -> None:
     Raises:
         ConfigError: one is missing, or others may read the file.
     """
+    os.environ.update(secrets_of(root, job))
+
+
+def secrets_of(root: Path, job: Job) -> dict[str, str]:
+    """Return what the job's file adds to the environment, and make sure that all secrets are there.
+
+    Raises:
+        ConfigError: one is missing, or others may read the file.
+    """
+    added: dict[str, str] = {}
     if job.env_file:
         path = root / job.env_file
         if not path.exists():
@@ -23,10 +33,12 @@ def load_secrets(root: Path, job: Job) -> None:
         for line in path.read_text(encoding="utf-8").splitlines():
             key, found, value = line.strip().partition("=")
             if found and not key.startswith("#"):
-                os.environ.setdefault(key.removeprefix("export ").strip(), value.strip().strip("'\""))
-    missing = [each for each in job.secrets if not os.environ.get(each)]
+                added.setdefault(key.removeprefix("export ").strip(), value.strip().strip("'\""))
+    known = added | os.environ
+    missing = [each for each in job.secrets if not known.get(each)]
     if missing:
         raise ConfigError(
             f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not in the environment",
             hint="export it, or write it to the file that the job's `env_file` names",
         )
+    return {name: value for name, value in added.items() if name not in os.environ}

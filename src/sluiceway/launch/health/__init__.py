@@ -1,0 +1,1 @@
+"""What ``sluiceway doctor`` looks at; MLflow stands in ``tracking/health.py``."""

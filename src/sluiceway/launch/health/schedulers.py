@@ -1,0 +1,67 @@
+"""What infra/jobs.yaml asks for: schedulers of other machines, schedules of this one, and secrets by name."""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from sluiceway.errors import ConfigError
+from sluiceway.launch.health.base import Seen, run
+from sluiceway.launch.jobs import Job
+from sluiceway.launch.secrets import secrets_of
+
+
+def slurm(seconds: float) -> Iterator[Seen]:
+    """Tell whether Slurm's commands are there, and its controller answers."""
+    if not shutil.which("sbatch"):
+        yield Seen("Slurm", "fault", "sbatch is not installed", "run it on a login node, or install slurm-client")
+        return
+    try:
+        said = run("scontrol", "ping", seconds=seconds)
+    except TimeoutError as error:
+        yield Seen("Slurm", "fault", str(error), "the controller is down, or slurm.conf names another")
+        return
+    up = said.code == 0 and " UP" in said.output
+    yield Seen(
+        "Slurm", "ok" if up else "fault", said.output, "" if up else "is slurmctld running, and munge beside it?"
+    )
+
+
+def kubernetes(jobs: Mapping[str, Job], seconds: float) -> Iterator[Seen]:
+    """Tell whether kubectl is there, and may create RayJobs where the jobs belong."""
+    if not shutil.which("kubectl"):
+        yield Seen("Kubernetes", "fault", "kubectl is not installed", "https://kubernetes.io/docs/tasks/tools")
+        return
+    for namespace in sorted({job.kubernetes.namespace for job in jobs.values() if job.where == "kubernetes"}):
+        command = ("kubectl", "auth", "can-i", "create", "rayjobs.ray.io", "-n", namespace)
+        try:
+            said = run(*command, f"--request-timeout={seconds:.0f}s", seconds=seconds)
+        except TimeoutError as error:
+            yield Seen("Kubernetes", "fault", str(error), "`kubectl cluster-info` says which cluster it asks")
+            continue
+        if said.code == 0 and said.output.endswith("yes"):
+            yield Seen("Kubernetes", "ok", f"RayJobs can be created in {namespace}")
+        else:
+            last = " ".join(said.output.splitlines()[-1:])
+            way_out = "is KubeRay installed, the context right, and may the account create RayJobs?"
+            yield Seen("Kubernetes", "fault", f"no RayJobs in {namespace}: {last or 'no answer'}", way_out)
+
+
+def schedules() -> Iterator[Seen]:
+    """Tell whether jobs of this machine can be scheduled."""
+    found = [name for name, program in (("cron", "crontab"), ("systemd", "systemctl")) if shutil.which(program)]
+    if found:
+        yield Seen("schedules", "ok", f"{' and '.join(found)}: `sluiceway job install JOB --to {found[0]}`")
+    else:
+        yield Seen("schedules", "fault", "neither cron nor systemd is here", "install cron, or leave out `schedule`")
+
+
+def secrets(root: Path, jobs: Mapping[str, Job]) -> Iterator[Seen]:
+    """Tell whether the secrets of jobs that are started from here are at hand."""
+    asked = {name: job for name, job in jobs.items() if (job.secrets or job.env_file) and job.where != "kubernetes"}
+    for name, job in asked.items():
+        try:
+            secrets_of(root, job)
+        except ConfigError as error:
+            yield Seen("secrets", "fault", f"{name}: {error.message}", error.hint)
+        else:
+            yield Seen("secrets", "ok", f"{name}: {', '.join(job.secrets) or job.env_file}")
