@@ -35,16 +35,17 @@ class Ray:
         """Start a node, by a command that runs it, and wait until it has joined."""
         options = [f"--address={self.gcs}", f"--num-cpus={cpus}", "--node-ip-address=127.0.0.1"]
         log = self.folder / f"node-{secrets.token_hex(3)}.log"
-        return start(self.stack, [*prefix, *_ray(*options)], log, {**self.token, **env})
+        return start(self.stack, [*prefix, *ray_start(*options)], log, {**self.token, **env})
 
 
 @contextmanager
-def ray_cluster(folder: Path, cpus: int = 1) -> Iterator[Ray]:
+def ray_cluster(folder: Path, cpus: int = 1, *, jobs: bool = True) -> Iterator[Ray]:
     """Start a head that listens on loopback; it lets nobody in who has no token.
 
     Args:
         folder: for its token and its log.
         cpus: of the head.
+        jobs: whether it has a Jobs API, which takes ten processes more.
     """
     token = folder / "token"
     token.write_text(secrets.token_hex(32), encoding="utf-8")
@@ -57,18 +58,21 @@ def ray_cluster(folder: Path, cpus: int = 1) -> Iterator[Ray]:
     short = Path("/tmp") / f"sw-{secrets.token_hex(3)}"
     options = ["--head", f"--port={gcs}", f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1"]
     options += [f"--temp-dir={short}", f"--num-cpus={cpus}", "--node-ip-address=127.0.0.1"]
+    options += [f"--include-dashboard={str(jobs).lower()}"]
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, short, ignore_errors=True)
-        start(stack, _ray(*options), folder / "head.log", known)
+        start(stack, ray_start(*options), folder / "head.log", known)
         made = Ray(f"127.0.0.1:{gcs}", f"http://127.0.0.1:{dashboard}", known, folder, stack)
-        _until_closed(made)
+        if jobs:
+            until_closed(made)
         yield made
 
 
-def _ray(*options: str) -> list[str]:
-    (agent,) = free_ports(1)  # where several agents want Ray's own one, all but one do without
-    fixed = [MEMORY, f"--dashboard-agent-listen-port={agent}", "--disable-usage-stats", "--block"]
-    return [str(BIN / "ray"), "start", *options, *fixed]
+def ray_start(*options: str, fixed: list[str] | None = None) -> list[str]:
+    """Return the command of a node; ``fixed`` are its last options, where it is not one of several on this machine."""
+    (agent,) = free_ports(1)  # where several agents want Ray's own port, all but one do without
+    here = [MEMORY, f"--dashboard-agent-listen-port={agent}", "--disable-usage-stats", "--block"]
+    return [str(BIN / "ray"), "start", *options, *(fixed or here)]
 
 
 def start(stack: ExitStack, command: list[str], log: Path, env: dict[str, str]) -> "subprocess.Popen[bytes]":
@@ -99,7 +103,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
         process.wait()
 
 
-def _until_closed(made: Ray) -> None:
+def until_closed(made: Ray) -> None:
     """Wait until the head answers, and see that it lets nobody in who has no token."""
     deadline = time.monotonic() + _PATIENCE
     while True:

@@ -87,7 +87,7 @@ def two_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Ray, P
     if why := mount_namespace():
         pytest.skip(why)
     hidden = tmp_path_factory.mktemp("share")
-    with ray_cluster(tmp_path_factory.mktemp("cluster"), cpus=0) as made:
+    with ray_cluster(tmp_path_factory.mktemp("cluster"), cpus=0, jobs=False) as made:
         made.add("unshare", "-m", "sh", "-c", f'mount -t tmpfs tmpfs "{hidden}" && exec "$@"', "sh")
         yield made, hidden
 
