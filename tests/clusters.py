@@ -16,7 +16,7 @@ from projects import BIN, ROOT
 from slurm import free_ports
 
 MEMORY = "--object-store-memory=100000000"
-_PATIENCE = 180
+_PATIENCE = 600
 
 
 @dataclass

@@ -88,6 +88,14 @@ def cancel(
     raise typer.Exit(end(Path.cwd(), job, here=here))
 
 
+@app.command(epilog="Example:  sluiceway job leave nightly")
+def leave(job: JobName) -> None:
+    """On a Ray node that will be taken away: announce it, and wait until the job's training has saved its work."""
+    from sluiceway.stages.job_leave import leave as run
+
+    raise typer.Exit(run(Path.cwd(), job))
+
+
 class Schedule(StrEnum):
     """Schedulers of one machine."""
 

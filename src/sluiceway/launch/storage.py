@@ -12,7 +12,7 @@ from sluiceway.errors import LaunchError, room_for
 from sluiceway.launch import probe
 from sluiceway.launch.nodes import Node, Silence, ask, living
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds that the nodes have for each of the two questions: on a busy one, a process takes long to start."""
 _SHOWN = 5
 """Faults in one error."""

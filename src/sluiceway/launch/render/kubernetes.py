@@ -76,7 +76,7 @@ def _cluster(name: str, job: Job) -> dict[str, Any]:
     alone = resources.workers == 1
     one = {"cpus": resources.cpus, "memory": resources.memory, "gpus": resources.gpus}
     head = _ray_pod(name, job, "ray-head", one if alone else {**one, "gpus": 0})
-    head["spec"]["containers"][0]["lifecycle"] = {"preStop": {"exec": {"command": _stop(name, job)}}}
+    head["spec"]["containers"][0]["lifecycle"] = {"preStop": {"exec": {"command": _stop(job, "cancel", name)}}}
     cluster: dict[str, Any] = {
         "rayVersion": version("ray"),
         "authOptions": {"mode": "token", "secretName": job.kubernetes.auth_secret},
@@ -89,6 +89,7 @@ def _cluster(name: str, job: Job) -> dict[str, Any]:
         group = {"groupName": "workers", "replicas": resources.workers, "minReplicas": resources.workers}
         group |= {"maxReplicas": resources.workers, "rayStartParams": {}}
         worker = _ray_pod(name, job, "ray-worker", one)
+        worker["spec"]["containers"][0]["lifecycle"] = {"preStop": {"exec": {"command": _stop(job, "leave", name)}}}
         if job.kubernetes.node_selector:
             worker["spec"]["nodeSelector"] = dict(job.kubernetes.node_selector)
         cluster["workerGroupSpecs"] = [{**group, "template": worker}]
@@ -97,9 +98,9 @@ def _cluster(name: str, job: Job) -> dict[str, Any]:
     return cluster
 
 
-def _stop(name: str, job: Job) -> list[str]:
-    """Tell the job of the end before Ray hears of it, and wait for its checkpoint."""
-    return ["env", f"--chdir={job.kubernetes.project}", "sluiceway", "job", "cancel", name]
+def _stop(job: Job, verb: str, name: str) -> list[str]:
+    """Tell of the end before Ray hears of it, and wait for the checkpoint: the head the job, a worker its node's."""
+    return ["env", f"--chdir={job.kubernetes.project}", "sluiceway", "job", verb, name]
 
 
 def _ray_pod(name: str, job: Job, container: str, resources: dict[str, Any]) -> dict[str, Any]:
@@ -108,9 +109,9 @@ def _ray_pod(name: str, job: Job, container: str, resources: dict[str, Any]) -> 
         {"name": each, "valueFrom": {"secretKeyRef": {"name": job.kubernetes.secret, "key": each}}}
         for each in job.secrets
     ]
-    main = {"name": container, **_container(job, resources), "volumeMounts": shared}
-    if secrets:
-        main["env"] = secrets
+    # What Ray itself would wait for at SIGTERM, the hook has waited for.
+    env = [{"name": "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S", "value": "0"}, *secrets]
+    main = {"name": container, **_container(job, resources), "volumeMounts": shared, "env": env}
     spec = {
         **_pod(job),
         "terminationGracePeriodSeconds": job.grace + _SLACK,
