@@ -5,12 +5,12 @@ import json
 import threading
 import time
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from servers import Server
 from sluiceway.data import fetch as fetching
 from sluiceway.data import sources
 from sluiceway.data.fetch import Kept, Wanted, fetch, public
@@ -22,55 +22,6 @@ from sluiceway.errors import DataError
 from sluiceway.usecases import find
 from sluiceway.usecases.image.params import ImageData
 from support import image_bytes
-
-
-class Server(ThreadingHTTPServer):
-    """Serves contents by path; counts requests, and those at the same time."""
-
-    daemon_threads = True
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.contents = {}
-        self.failing = Counter()
-        """By path: how many requests are answered with 503."""
-        self.asked = Counter()
-        self.seen = []
-        """Authorization and query of each request."""
-        self.now = self.most = 0
-        self.lock = threading.Lock()
-        self.delay = 0.0
-
-    @property
-    def host(self):
-        return f"127.0.0.1:{self.server_port}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_GET(self):
-        server, (path, _, query) = self.server, self.path.partition("?")
-        with server.lock:
-            server.asked[path] += 1
-            server.now += 1
-            server.most = max(server.most, server.now)
-            server.seen.append((self.headers.get("Authorization"), query))
-            failing = server.failing[path] > 0
-            server.failing[path] -= 1
-        time.sleep(server.delay)
-        content = server.contents.get(path)
-        self.send_response(503 if failing else 200 if content is not None else 404)
-        body = b"" if failing or content is None else content
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body)
-        with server.lock:
-            server.now -= 1
-
-    do_HEAD = do_GET
-
-    def log_message(self, *args):
-        pass
 
 
 @pytest.fixture
@@ -233,12 +184,12 @@ def test_a_missing_package_is_named(protocol, package, kept, monkeypatch):
     def missing(name, **options):
         raise ImportError(f"Install {name}fs")
 
-    fetching.file_system.cache_clear()
+    fetching._file_system.cache_clear()
     monkeypatch.setattr(fsspec, "filesystem", missing)
     with pytest.raises(DataError, match=f"{protocol}:// cannot be fetched") as caught:
         fetch(f"{protocol}://bucket/1", kept, Wanted())
     assert package in caught.value.hint
-    fetching.file_system.cache_clear()
+    fetching._file_system.cache_clear()
 
 
 def test_local_files_have_uris_too(tmp_path, kept):
@@ -251,10 +202,10 @@ def test_a_bucket_is_spoken_to_with_the_keys_of_the_environment(server, kept, mo
         monkeypatch.setenv(f"AWS_{name}", value)
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{server.host}")
     server.contents["/photos/a%20b/1.jpg"] = b"one"
-    fetching.file_system.cache_clear()
+    fetching._file_system.cache_clear()
     assert fetch("s3://photos/a b/1.jpg", kept, Wanted(size=3)) == b"one"
     assert "Credential=ann/" in server.seen[0][0]
-    fetching.file_system.cache_clear()
+    fetching._file_system.cache_clear()
 
 
 # What is kept

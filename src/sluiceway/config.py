@@ -96,6 +96,32 @@ class DataParams(Section):
         return value
 
 
+class Sharding(Section):
+    """Where the shards go that examples are encoded to: a part of ``encode``, whatever the use case."""
+
+    store: str | None = None
+    """Where shards lie: a URL that fsspec speaks, as ``s3://bucket/shards``, or a mounted folder with its whole path.
+    Null: in ``data/shards/<pipeline>``, which DVC keeps. Credentials come from the environment alone."""
+    shard_bytes: int = Field(128 << 20, ge=1)
+    """Bytes at which a shard is closed: large enough to read fast, small enough to fetch and hash alone."""
+
+    @field_validator("store")
+    @classmethod
+    def _can_be_written_and_tells_no_secret(cls, value: str | None) -> str | None:
+        if value is None:
+            return value
+        protocol, is_url, place = value.partition("://")
+        if not is_url:
+            if not Path(value).is_absolute():
+                raise ValueError(f"{value!r} is neither a URL nor a whole path: workers may stand elsewhere")
+            return value
+        if "@" in place.partition("/")[0] or "?" in place or "#" in place or "::" in value:
+            raise ValueError("has more in it than a place: give keys and passwords in the environment")
+        if protocol.lower() in ("http", "https"):
+            raise ValueError(f"{protocol}:// can only be read: give a store that can be written to")
+        return value
+
+
 @dataclass(frozen=True, slots=True)
 class Phase:
     """A part of the training that comes ahead of the objective, with a loss of its own."""
@@ -432,8 +458,8 @@ class PipelineParams(Section):
     """What is learned of each example: decides the head, the loss and the measures where a use case has several."""
     data: DataParams = Field(default_factory=DataParams)
     """What the raw data is, and how it is split."""
-    encode: Section = Field(default_factory=Section)
-    """How an example becomes numbers."""
+    encode: Sharding = Field(default_factory=Sharding)
+    """How an example becomes numbers, and where they go."""
     model: ModelParams
     """The architecture."""
     objective: Section = Field(default_factory=Section)
@@ -482,13 +508,17 @@ def params_type(
         chosen: Any = Annotated[Union[tuple(models)], Field(discriminator="name")]
         model = Annotated[chosen, BeforeValidator(named)]
     limits = Field(default_factory=data_gate, description=Gates.model_fields["data"].description)
+    encode = create_model(encode.__name__, __base__=Sharding if encode is Section else (encode, Sharding))
     gates: type[Gates] = create_model("Gates", __base__=Gates, data=(data_gate, limits))
-    about = PipelineParams.model_fields["target"].description
+    about, about_encode = (PipelineParams.model_fields[name].description for name in ("target", "encode"))
     fields: dict[str, Any] = {
         "target": (Literal[target], Field(target, description=about)),
         "gates": (gates, Field(default_factory=gates, description=PipelineParams.model_fields["gates"].description)),
         "data": (data, Field(default_factory=data, description="What the raw data is, and how it is split.")),
-        "encode": (encode, Field(default_factory=encode, description="How an example becomes numbers.")),
+        "encode": (
+            encode,
+            Field(default_factory=encode, description=about_encode),
+        ),
         "model": (model, Field(default_factory=models[0], description="The architecture.")),
         "objective": (objective, Field(default_factory=objective, description="The loss, and the augmentation.")),
         "evaluate": (evaluation, Field(default_factory=evaluation, description="How the model is scored.")),

@@ -173,7 +173,7 @@ def room_for(what: str, where: Path, needed: int | None = None) -> Iterator[None
     try:
         yield
     except Exception as error:
-        if not _says_full(error):
+        if not says_full(error):
             raise
         raise disk_full(what, where, needed) from error
 
@@ -189,7 +189,7 @@ def disk_full(what: str, where: Path, needed: int | None = None) -> DiskFull:
     )
 
 
-def _says_full(error: Exception) -> bool:
+def says_full(error: Exception) -> bool:
     """Whether an error is that of a full disk; numpy's and safetensors' carry no number but in their words."""
     if isinstance(error, OSError) and error.errno in _FULL:
         return True

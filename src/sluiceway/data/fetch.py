@@ -31,6 +31,8 @@ PROTOCOLS: Mapping[str, str] = {
     "https": "fsspec[http]",
     "s3": "sluiceway[s3]",
     "gs": "gcsfs",
+    "az": "adlfs",
+    "abfs": "adlfs",
 }
 """What can be fetched, and the package that brings it."""
 LIMIT = "SLUICEWAY_FETCHED_GB"
@@ -210,7 +212,7 @@ def _fetch(uri: str) -> bytes:
             _note(host, reached=True)
             raise BadExample("not_found", f"nothing is at {public(uri)}") from None
         except Exception as error:  # noqa: BLE001  each store's library has errors of its own
-            fault = _words(error, uri)
+            fault = words(error, uri)
             if turn + 1 < _TRIES and not isinstance(error, PermissionError):
                 time.sleep(_WAIT * 2**turn)
                 continue
@@ -221,14 +223,14 @@ def _fetch(uri: str) -> bytes:
     raise AssertionError("the last try returns or raises")
 
 
-def _words(error: Exception, uri: str) -> str:
+def words(error: Exception, uri: str) -> str:
     """Say what went wrong, without the URI, which may let somebody in."""
     status = getattr(error, "status", None)
     if status:
         return f"status {status}"
     said = str(error).replace(uri, public(uri)).splitlines()
-    words = re.sub(r"\S+://\S+", lambda found: public(found.group()), said[0]) if said else ""
-    return f"{type(error).__name__}{': ' if words else ''}{words[:120]}"
+    told = re.sub(r"\S+://\S+", lambda found: public(found.group()), said[0]) if said else ""
+    return f"{type(error).__name__}{': ' if told else ''}{told[:120]}"
 
 
 def _note(host: str, *, reached: bool, fault: str = "") -> None:
@@ -246,13 +248,18 @@ def _note(host: str, *, reached: bool, fault: str = "") -> None:
                 )
 
 
-@lru_cache(maxsize=8)
 def file_system(protocol: str) -> "AbstractFileSystem":
     """Return how a protocol is spoken.
 
     Raises:
         DataError: the package for it is not installed.
     """
+    return _file_system(protocol, os.getpid())
+
+
+@lru_cache(maxsize=16)
+def _file_system(protocol: str, _process: int) -> "AbstractFileSystem":
+    """Make one for each process: connections and their thread do not outlive a fork."""
     import fsspec
 
     options: dict[str, Any] = {}
@@ -264,5 +271,6 @@ def file_system(protocol: str) -> "AbstractFileSystem":
         return fsspec.filesystem(protocol, **options)
     except (ImportError, ValueError) as error:
         raise DataError(
-            f"{protocol}:// cannot be fetched: {error}", hint=f"pip install '{PROTOCOLS[protocol]}'"
+            f"{protocol}:// cannot be fetched: {error}",
+            hint=f"pip install '{PROTOCOLS.get(protocol, 'the package that speaks it')}'",
         ) from None

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from sluiceway.data.order import draws, examples_at, positions_of
+from sluiceway.data.ahead import Ahead
+from sluiceway.data.order import Ints, draws, examples_at, positions_of
 from sluiceway.data.shards import ShardedSplit
 
 DRAWS = "_draws"
@@ -67,10 +68,15 @@ class TrainingStream(IterableDataset[Batch]):
         # A DataLoader takes turns among its processes, so process w owns every n-th micro-batch and order is kept.
         worker = get_worker_info()
         first, every = (worker.id, worker.num_workers) if worker else (0, 1)
-        for turn in range(start * self._accumulate + first, stop * self._accumulate, every):
-            yield self._batch(*divmod(turn, self._accumulate))
+        turns = range(start * self._accumulate + first, stop * self._accumulate, every)
+        with Ahead(self._split, turns, lambda turn: self._wanted(turn)[0]) as ahead:
+            for place, turn in enumerate(turns):
+                ahead.reached(place)
+                yield self._batch(*self._wanted(turn))
 
-    def _batch(self, step: int, micro: int) -> Batch:
+    def _wanted(self, turn: int) -> tuple[Ints, Ints]:
+        """Return the items of a micro-batch, and the epoch of each."""
+        step, micro = divmod(turn, self._accumulate)
         positions = positions_of(
             step,
             self._global_batch,
@@ -79,7 +85,9 @@ class TrainingStream(IterableDataset[Batch]):
             micro=micro,
             of=self._accumulate,
         )
-        items, epochs = examples_at(positions, len(self._split), self._seed)
+        return examples_at(positions, len(self._split), self._seed)
+
+    def _batch(self, items: Ints, epochs: Ints) -> Batch:
         batch = _tensors(self._split, items)
         if self._draws:
             batch[DRAWS] = torch.from_numpy(draws(items, epochs, self._seed, self._draws))
@@ -102,11 +110,17 @@ class EvaluationStream(IterableDataset[Batch]):
         total = len(self._split)
         per_worker = -(-total // self._share.world)
         start = self._share.rank * per_worker
-        for low in range(start, start + per_worker, self._batch):
-            wanted = np.arange(low, min(low + self._batch, start + per_worker))
-            batch = _tensors(self._split, np.minimum(wanted, total - 1))
-            batch[WEIGHT] = torch.from_numpy((wanted < total).astype(np.float32))
-            yield batch
+        turns = range(start, start + per_worker, self._batch)
+
+        def wanted(low: int) -> Ints:
+            return np.arange(low, min(low + self._batch, start + per_worker))
+
+        with Ahead(self._split, turns, lambda low: np.minimum(wanted(low), total - 1)) as ahead:
+            for place, low in enumerate(turns):
+                ahead.reached(place)
+                batch = _tensors(self._split, np.minimum(wanted(low), total - 1))
+                batch[WEIGHT] = torch.from_numpy((wanted(low) < total).astype(np.float32))
+                yield batch
 
 
 def loader(stream: IterableDataset[Batch], processes: int = 0) -> DataLoader[Batch]:

@@ -2,19 +2,26 @@
 
 A split is a list of shards; a shard is one ``.npy`` file per field, all with the same number of rows. They are mapped,
 not loaded, and a batch is one gather per field, so memory stays flat and the page cache does the rest.
-``shards.json`` names each file with its rows and SHA-256; a file that does not match is a :class:`CorruptShard`.
+``shards.json`` names each file with its rows and SHA-256; a file that does not match is a :class:`CorruptShard`, which
+is found when the file is first read on a host. Where ``store.json`` names a URL, the files lie there, under their
+SHA-256 for a name, and are read through a bounded cache on the host's own disk.
 """
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from sluiceway.data.cache import Cache
+from sluiceway.data.files import CachedFiles, Files, LocalFiles
 from sluiceway.data.order import Ints
+from sluiceway.data.store import File, Store
 from sluiceway.data.table import SPLITS, SplitName
 from sluiceway.errors import CorruptShard, DataError, room_for
 
@@ -22,32 +29,36 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 
 MANIFEST = "shards.json"
 ENCODING = "encoding.json"
+STORE = "store.json"
 SHARD_BYTES = 128 << 20
 """A shard is closed when it has grown to this size: large enough to read fast, small enough to fetch and hash alone."""
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
-_HINT = "`dvc checkout --force` or `dvc repro --force preprocess@...` makes it whole again"
+HINT = "`dvc checkout --force` or `dvc repro --force preprocess@...` makes it whole again"
 
 
 def write_shards(
-    items: Iterable[Arrays], folder: Path, split: SplitName, shard_bytes: int = SHARD_BYTES
+    items: Iterable[Arrays], folder: Path, split: SplitName, shard_bytes: int = SHARD_BYTES, store: Store | None = None
 ) -> list[dict[str, Any]]:
     """Write the items of one split.
 
     Args:
         items: per item one array of fixed shape and type for each field.
-        folder: where the files go.
+        folder: where the files go; those that go to a store are here until they are there.
         split: which split this is.
         shard_bytes: size at which a shard is closed.
+        store: where the files go instead, if not to the folder.
 
     Returns:
         The manifest's entries, one per shard.
 
     Raises:
         DiskFull: there is no room. Without the manifest, which comes last, nothing reads what was written.
+        DataError: the store refuses.
     """
     folder.mkdir(parents=True, exist_ok=True)
     return [
-        _write_shard(rows, folder, f"{split}-{number:05d}")
+        _write_shard(rows, folder, f"{split}-{number:05d}", store)
         for number, rows in enumerate(_batches_of_bytes(items, shard_bytes))
     ]
 
@@ -65,20 +76,35 @@ def _batches_of_bytes(items: Iterable[Arrays], limit: int) -> Iterator[list[Arra
         yield rows
 
 
-def _write_shard(rows: list[Arrays], folder: Path, name: str) -> dict[str, Any]:
+def _write_shard(rows: list[Arrays], folder: Path, name: str, store: Store | None) -> dict[str, Any]:
     files = {}
     for field in sorted(rows[0]):
         path = folder / f"{name}.{field}.npy"
         array = np.stack([row[field] for row in rows])
         with room_for(path.name, folder, array.nbytes):
             np.save(path, array)
-        files[field] = {"file": path.name, "sha256": _sha256(path)}
+        file = File(path.name, _sha256(path), path.stat().st_size)
+        files[field] = {"file": file.name, "sha256": file.sha256, "bytes": file.size}
+        if store:
+            store.put(path, file)
+            path.unlink()
     return {"rows": len(rows), "fields": files}
 
 
-def write_manifest(folder: Path, splits: Mapping[SplitName, list[dict[str, Any]]], encoding: Mapping[str, Any]) -> None:
-    """Write ``shards.json`` and ``encoding.json``: sorted keys, so equal content is equal bytes."""
-    for name, document in ((MANIFEST, dict(splits)), (ENCODING, encoding)):
+def write_manifest(
+    folder: Path,
+    splits: Mapping[SplitName, list[dict[str, Any]]],
+    encoding: Mapping[str, Any],
+    store: Store | None = None,
+) -> None:
+    """Write ``shards.json`` and ``encoding.json``: sorted keys, so equal content is equal bytes.
+
+    The store has a file of its own: where shards lie is no part of what they are, and of their digest.
+    """
+    documents = {MANIFEST: dict(splits), ENCODING: encoding}
+    if store:
+        documents[STORE] = {"url": store.url}
+    for name, document in documents.items():
         text = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False)
         (folder / name).write_text(text + "\n", encoding="utf-8")
 
@@ -97,67 +123,113 @@ def digest(folder: Path) -> str:
 class ShardedSplit:
     """Random access to the items of one split.
 
+    Files of the folder itself must be there, in their size; the hash of each file is compared when it is first read.
+
     Args:
         folder: a folder written by ``preprocess``.
         split: which split to open.
-        verify: whether to compare each file with its SHA-256 on opening it.
 
     Raises:
         CorruptShard: a file is missing or altered, the manifest itself included.
         DataError: the folder holds no shards.
+        ConfigError: a shard is larger than the cache may be.
     """
 
-    def __init__(self, folder: Path, split: SplitName, *, verify: bool = True) -> None:
+    def __init__(self, folder: Path, split: SplitName) -> None:
         if split not in SPLITS:
             raise ValueError(f"{split!r} is not one of {', '.join(SPLITS)}")
         try:
             entries = json.loads(_text(folder / MANIFEST))[split]
-            self._shards = [_open_shard(folder, entry, verify) for entry in entries]
-            self._starts = np.cumsum([0, *(entry["rows"] for entry in entries)])
+            self._shards = [_files(entry) for entry in entries]
+            self._rows = [int(entry["rows"]) for entry in entries]
+            url = _store(folder)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             fault = f"{type(error).__name__}: {error}"
-            raise CorruptShard(f"{folder / MANIFEST} does not describe its shards ({fault})", hint=_HINT) from None
+            raise CorruptShard(f"{folder / MANIFEST} does not describe its shards ({fault})", hint=HINT) from None
+        self.starts: Ints = np.cumsum([0, *self._rows], dtype=np.int64)
+        """First item of each shard, and their number behind the last: [S + 1]."""
+        self._files: Files = CachedFiles(Cache(Store(url).get)) if url else LocalFiles(folder, HINT)
+        self._files.admit([file for shard in self._shards for file in shard.values()])
 
     def __len__(self) -> int:
-        return int(self._starts[-1])
+        return int(self.starts[-1])
 
     @property
     def fields(self) -> list[str]:
         """Names of the fields."""
         return sorted(self._shards[0]) if self._shards else []
 
+    @property
+    def reach(self) -> int:
+        """Bytes that may be made ready ahead of their use; 0: all of it is."""
+        return self._files.reach
+
+    def owners(self, items: Ints) -> Ints:
+        """Return the shard of each item: [B]."""
+        return np.searchsorted(self.starts, items, side="right") - 1
+
+    def size(self, shard: int) -> int:
+        """Return the bytes of a shard."""
+        return sum(file.size for file in self._shards[shard].values())
+
+    def ready(self, shard: int) -> None:
+        """Fetch and check a shard, unless it was."""
+        for file in self._shards[shard].values():
+            self._files.ready(file)
+
     def fetch(self, items: Ints) -> dict[str, npt.NDArray[Any]]:
-        """Gather items in the given order: per field an array [B, ...]."""
-        if len(self._shards) == 1:
-            return {field: array[items] for field, array in self._shards[0].items()}
-        owners = np.searchsorted(self._starts, items, side="right") - 1
-        batch = {
-            field: np.empty((len(items), *array.shape[1:]), array.dtype) for field, array in self._shards[0].items()
-        }
-        for owner in np.unique(owners):
-            mine = owners == owner
-            rows = items[mine] - self._starts[owner]
-            for field, array in self._shards[owner].items():
-                batch[field][mine] = array[rows]
+        """Gather items in the given order: per field an array [B, ...].
+
+        Raises:
+            CorruptShard: a file is missing or altered.
+            DataError: a store cannot be reached.
+        """
+        owners = self.owners(items)
+        batch: dict[str, npt.NDArray[Any]] = {}
+        for shard in np.unique(owners) if len(items) else range(min(1, len(self._shards))):
+            mine = owners == shard
+            rows = items[mine] - self.starts[shard]
+            for field in self._shards[shard]:
+                with self._array(int(shard), field) as array:
+                    if len(rows) == len(items):
+                        batch[field] = array[rows]
+                        continue
+                    if field not in batch:
+                        batch[field] = np.empty((len(items), *array.shape[1:]), array.dtype)
+                    batch[field][mine] = array[rows]
         return batch
 
     def column(self, field: str) -> npt.NDArray[Any]:
         """Return one whole field: for small ones, such as the row of the example table."""
-        return np.concatenate([shard[field] for shard in self._shards])
+        return np.concatenate([self._whole(shard, field) for shard in range(len(self._shards))])
+
+    def _whole(self, shard: int, field: str) -> npt.NDArray[Any]:
+        with self._array(shard, field) as array:
+            return np.array(array)
+
+    @contextmanager
+    def _array(self, shard: int, field: str) -> Iterator[npt.NDArray[Any]]:
+        file, rows = self._shards[shard][field], self._rows[shard]
+        with self._files.opened(file) as array:
+            if len(array) != rows or not file.name.endswith(f".{field}.npy"):
+                raise CorruptShard(f"shard {file.name} is not the {field!r} of {rows} rows", hint=HINT)
+            yield array
 
 
-def _open_shard(folder: Path, entry: Mapping[str, Any], verify: bool) -> dict[str, npt.NDArray[Any]]:
-    arrays = {}
-    for field, file in entry["fields"].items():
-        path = folder / file["file"]
-        if not path.exists():
-            raise CorruptShard(f"shard {path} is missing", hint=_HINT)
-        if verify and _sha256(path) != file["sha256"]:
-            raise CorruptShard(f"shard {path} was altered: its SHA-256 is not the one in {MANIFEST}", hint=_HINT)
-        arrays[field] = np.load(path, mmap_mode="r", allow_pickle=False)
-        if len(arrays[field]) != entry["rows"] or not path.name.endswith(f".{field}.npy"):
-            raise CorruptShard(f"shard {path} is not the {field!r} of {entry['rows']} rows", hint=_HINT)
-    return arrays
+def _files(entry: Mapping[str, Any]) -> dict[str, File]:
+    found = {}
+    for field, said in entry["fields"].items():
+        name, sha256, size = said["file"], said["sha256"], said["bytes"]
+        if not _SHA256.fullmatch(sha256) or Path(name).name != name or type(size) is not int:
+            raise ValueError(f"{said} is no file of a shard")
+        found[field] = File(name, sha256, size)
+    return dict(sorted(found.items()))
+
+
+def _store(folder: Path) -> str:
+    """Return the URL where the files lie; empty: in the folder."""
+    path = folder / STORE
+    return str(json.loads(_text(path))["url"]) if path.exists() else ""
 
 
 def _text(path: Path) -> str:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, JsonValue
 from pydantic.fields import FieldInfo
 from rich.table import Table
 
-from sluiceway.config import OWN_SECTIONS, Evaluate, ModelParams, PipelineParams
+from sluiceway.config import OWN_SECTIONS, Evaluate, ModelParams, PipelineParams, Sharding
 from sluiceway.errors import unknown
 from sluiceway.launch.jobs import Job
 from sluiceway.stages.console import console
@@ -118,6 +118,8 @@ def reference(root: Path) -> str:
         "",
     ]
     for name, field in PipelineParams.model_fields.items():
+        if name == "encode":
+            lines += _section(name, Sharding, "Beside the use case's own options, which are below:")
         if name not in OWN_SECTIONS and isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             lines += _section(field.alias or name, field.annotation, field.description or "")
     homes: dict[type[BaseModel], str] = {}

@@ -15,6 +15,7 @@ import numpy as np
 from sluiceway.data.answers import Answers
 from sluiceway.data.outcomes import write_outcomes
 from sluiceway.data.shards import Arrays, digest, write_manifest, write_shards
+from sluiceway.data.store import Store
 from sluiceway.data.table import SPLITS, SplitName
 from sluiceway.stages.console import progress
 from sluiceway.stages.examples import accepted_examples, reader
@@ -36,11 +37,13 @@ def preprocess(pipeline: Pipeline) -> None:
         with clock("data"):
             encoding = usecase.fit(read("train"), params.encode)
             shards = {}
+            store = Store(params.encode.store) if params.encode.store else None
             with progress("preprocess", "items") as meter:
                 for split in SPLITS:
                     items = usecase.encode(_examples(read, split, looks_back=usecase.looks_back), encoding, split)
-                    shards[split] = write_shards(_with_rows(items, meter.update), pipeline.shards, split)
-            write_manifest(pipeline.shards, shards, encoding)
+                    rows = _with_rows(items, meter.update)
+                    shards[split] = write_shards(rows, pipeline.shards, split, params.encode.shard_bytes, store)
+            write_manifest(pipeline.shards, shards, encoding, store)
         with clock("learning"):
             answers = Answers.read(pipeline.validated / "answers.parquet")
             baselines = usecase.baselines(read, params.data, encoding, answers)
