@@ -102,14 +102,22 @@ def test_two_workers_go_on_exactly(finished: Project, tmp_path: Path, strategy: 
 
 
 def test_another_number_of_workers_goes_on(finished: Project, tmp_path: Path) -> None:
+    """From parts to a whole, and from that to parts."""
     options: dict[str, object] = {"epochs": 3.0, "checkpoint_every": 5, "log_every": 1, "lr": 1e-3}
     whole = driver.run(job_of(finished, tmp_path / "whole", **options), lambda _: None)
     two = job_of(finished, tmp_path / "parts", **options, workers=2, strategy="fsdp")
     stop = two.plan.boundaries[0]
     driver.run(replace(two, plan=replace(two.plan, boundaries=(stop,))), lambda _: None)
-    one = driver.run(job_of(finished, tmp_path / "parts", **options), lambda _: None)
-    assert losses(one) == pytest.approx(losses(whole), rel=1e-4)
-    assert len(losses(one)) == two.plan.steps
+    newest = max((tmp_path / "parts" / "checkpoints").glob("step-*"))
+    assert len(list(newest.glob("part-*-of-00002.safetensors"))) == 2
+    one = job_of(finished, tmp_path / "parts", **options)
+    driver.run(replace(one, plan=replace(one.plan, boundaries=(stop, two.plan.boundaries[1]))), lambda _: None)
+    newest = max((tmp_path / "parts" / "checkpoints").glob("step-*"))
+    assert (newest / "tensors.safetensors").exists()
+    again = driver.run(two, lambda _: None)
+    assert again.result["attempts"] == 3
+    assert losses(again) == pytest.approx(losses(whole), rel=1e-4)
+    assert len(losses(again)) == two.plan.steps
 
 
 BELIEF = DeepBeliefParams(widths=[24, 16], pretrain_epochs=2.0, pretrain_lr=0.01, dropout=0.1)

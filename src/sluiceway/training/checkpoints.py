@@ -3,11 +3,15 @@
 A checkpoint is a folder ``step-00001200/`` with ``tensors.safetensors``, ``state.json`` and ``manifest.json``. It is
 written beside its place, flushed to the disk, sealed with the SHA-256 of its files and renamed: a crash at any moment
 leaves the last one whole. Reading takes the newest that verifies and sets a broken one aside. Nothing is unpickled.
+
+Where workers share out the parameters, each writes a part of its own, ``part-00001-of-00004.safetensors``, and rank 0
+seals and renames when all are there (:mod:`sluiceway.training.parts`). Reading makes no difference between the two.
 """
 
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,12 +21,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sluiceway.errors import room_for
+from sluiceway.training.stored import Rows, Stored, metadata_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 _TENSORS, _STATE, _MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
-_DRAFT = ".draft-"
+_PART = re.compile(r"part-(\d{5})-of-(\d{5})\.safetensors")
+DRAFT = ".draft-"
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Which part of a checkpoint a worker writes."""
+
+    rank: int
+    world: int
+    rows: Rows
+    """Of the tensors in it; one that is not named is whole."""
+    token: int
+    """The same for all workers of an attempt, and no other attempt's."""
+
+    def name(self, rank: int) -> str:
+        """Return the name of a worker's part."""
+        return f"part-{rank:05d}-of-{self.world:05d}.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +55,8 @@ class Checkpoint:
     tensors: Mapping[str, "Tensor"]
     state: Mapping[str, Any]
     """Plain JSON."""
+    cut: Cut | None = None
+    """Which part this is; None: the whole."""
 
 
 def commit(folder: Path, checkpoint: Checkpoint, *, keep: int = 2, every: int | None = None, most: int = 0) -> Path:
@@ -49,22 +73,27 @@ def commit(folder: Path, checkpoint: Checkpoint, *, keep: int = 2, every: int | 
         DiskFull: there is no room. Nothing of it is left.
     """
     place = folder / f"step-{checkpoint.step:08d}"
-    draft = folder / f"{_DRAFT}{checkpoint.step:08d}-{os.getpid()}"
+    draft = folder / f"{DRAFT}{checkpoint.step:08d}-{os.getpid()}"
     with room_for(f"the checkpoint of step {checkpoint.step}", folder, size_of(checkpoint.tensors)):
         try:
             _write(draft, checkpoint)
             shutil.rmtree(place, ignore_errors=True)
             draft.rename(place)
         finally:
-            for left in folder.glob(f"{_DRAFT}*"):  # ours, and what a crash left
+            for left in folder.glob(f"{DRAFT}*"):  # ours, and what a crash left
                 shutil.rmtree(left, ignore_errors=True)
         flush(folder)
+    drop_old(folder, keep=keep, every=every, most=most)
+    return place
+
+
+def drop_old(folder: Path, *, keep: int, every: int | None, most: int) -> None:
+    """Drop the checkpoints that :func:`spared` does not name."""
     found = _steps(folder)
     stay = spared([_step_of(each) for each in found], keep=keep, every=every, most=most)
     for each in found:
         if _step_of(each) not in stay:
             shutil.rmtree(each, ignore_errors=True)
-    return place
 
 
 def spared(steps: Sequence[int], *, keep: int, every: int | None, most: int) -> set[int]:
@@ -185,25 +214,55 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def _write(draft: Path, checkpoint: Checkpoint) -> None:
+def write_part(path: Path, tensors: Mapping[str, "Tensor"], rows: Rows | None = None) -> str:
+    """Write named tensors, with the rows that they are of the whole, and return the file's SHA-256."""
     from safetensors.torch import save_file
 
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    save_file({name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}, draft / _TENSORS)
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, metadata_of(rows))
+    return sha256(path)
+
+
+def seal_folder(draft: Path, checkpoint: Checkpoint, digests: Mapping[str, str]) -> None:
+    """Write what stands beside the tensors, and wait until all of it is on the disk.
+
+    Args:
+        draft: the folder.
+        checkpoint: whose state is written.
+        digests: SHA-256 of the files of tensors, by name.
+    """
     state = {"step": checkpoint.step, **checkpoint.state}
     (draft / _STATE).write_text(json.dumps(state, sort_keys=True), encoding="utf-8")
-    digests = {name: sha256(draft / name) for name in (_TENSORS, _STATE)}
-    (draft / _MANIFEST).write_text(json.dumps(digests, sort_keys=True), encoding="utf-8")
+    manifest = {**digests, _STATE: sha256(draft / _STATE)}
+    (draft / _MANIFEST).write_text(json.dumps(manifest, sort_keys=True), encoding="utf-8")
     for path in (*sorted(draft.iterdir()), draft):
         flush(path)
 
 
-def _read(place: Path) -> Checkpoint:
-    from safetensors.torch import load_file
+def _write(draft: Path, checkpoint: Checkpoint) -> None:
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    seal_folder(draft, checkpoint, {_TENSORS: write_part(draft / _TENSORS, checkpoint.tensors)})
 
+
+def _read(place: Path) -> Checkpoint:
     state = json.loads((place / _STATE).read_text(encoding="utf-8"))
-    return Checkpoint(state.pop("step"), load_file(place / _TENSORS), state)
+    files = [place / name for name in sorted(_manifest(place)) if name != _STATE]
+    return Checkpoint(state.pop("step"), Stored(files), state)
+
+
+def _manifest(place: Path) -> dict[str, str]:
+    """Read which files there are, with their SHA-256.
+
+    Raises:
+        ValueError: they are not those of a checkpoint.
+    """
+    digests: dict[str, str] = json.loads((place / _MANIFEST).read_text(encoding="utf-8"))
+    names = digests.keys() - {_STATE}
+    world = next((int(match[2]) for name in names if (match := _PART.fullmatch(name))), 0)
+    expected = {Cut(0, world, {}, 0).name(rank) for rank in range(world)} if world else {_TENSORS}
+    if names != expected or _STATE not in digests:
+        raise ValueError(f"{_MANIFEST} names {', '.join(sorted(digests)) or 'nothing'}")
+    return digests
 
 
 def _steps(folder: Path) -> list[Path]:
@@ -224,8 +283,10 @@ def _set_aside(place: Path, fault: str) -> str:
 
 def _fault(place: Path) -> str:
     try:
-        digests = json.loads((place / _MANIFEST).read_text(encoding="utf-8"))
-        altered = [name for name in (_TENSORS, _STATE) if sha256(place / name) != digests[name]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        digests = _manifest(place)
+        altered = [name for name in digests if sha256(place / name) != digests[name]]
+        if not altered:
+            _read(place)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"{type(error).__name__}: {error}"
     return f"{altered[0]} was altered" if altered else ""

@@ -1,5 +1,6 @@
 """Lightning's callback that closes intervals, asks the cost gate, saves checkpoints and keeps the best weights."""
 
+import secrets
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -12,13 +13,14 @@ from sluiceway.errors import GateClosed, Preempted
 from sluiceway.gates import cost as cost_gate
 from sluiceway.gates.verdict import Verdict
 from sluiceway.models.settling import Settles
-from sluiceway.training.checkpoints import Checkpoint, write_tensors
-from sluiceway.training.collectives import Vote, count, from_first, is_first
+from sluiceway.training.checkpoints import Checkpoint, Cut, write_tensors
+from sluiceway.training.collectives import Vote, count, from_first, is_first, rank, together
 from sluiceway.training.job import Job, Places, seal, spent_earlier
 from sluiceway.training.module import Learner
 from sluiceway.training.notice import Ear, Wish
 from sluiceway.training.recorder import Recorder
 from sluiceway.training.saver import BEST_DIGEST, Saver
+from sluiceway.training.stored import Stored
 
 
 class Keeper(pl.Callback):
@@ -51,6 +53,7 @@ class Keeper(pl.Callback):
         earlier = spent_earlier(self._places) if is_first() else (0.0, 0.0)
         self._earlier, self._earlier_of_devices = map(from_first, earlier)
         self._attempt = self._places.next_attempt()
+        self._token = int(from_first(secrets.randbits(40)))
         self._probe: tuple[int, float] | None = None
         self._judged = False
         self._ear = Ear(self._places.notice)
@@ -67,10 +70,12 @@ class Keeper(pl.Callback):
         if self._checkpoint:
             learner, tensors = _learner(pl_module), self._checkpoint.tensors
             learner.restore(tensors)
-            held = {name.removeprefix(_HELD): value for name, value in tensors.items() if name.startswith(_HELD)}
+            held = {name.removeprefix(_HELD): tensors[name] for name in tensors if name.startswith(_HELD)}
             if learner.scaler and "scaler" in self._checkpoint.state:
                 learner.scaler.load_state_dict(self._checkpoint.state["scaler"])
             self._recorder.take_up(held, trainer.world_size, learner.device)
+            if isinstance(tensors, Stored):
+                tensors.close()
             self._checkpoint = None
         self._vote = Vote()
         self.seconds["setup"] = time.monotonic() - self._started
@@ -240,12 +245,19 @@ class Keeper(pl.Callback):
         began = time.monotonic()
         held = self._recorder.held()
         learner.refuse_if_not_finite({name: float(values.sum()) for name, values in held.items()})
-        tensors = learner.snapshot() | {f"{_HELD}{name}": value for name, value in held.items()}
-        if is_first():
-            state = {"best": self._recorder.state()}
-            if learner.scaler:
-                state["scaler"] = learner.scaler.state_dict()
-            self._saver.save(Checkpoint(step, self._saver.hold(tensors), state))
+        named = {f"{_HELD}{name}": value for name, value in held.items()}
+        state = {"best": self._recorder.state()}
+        if learner.scaler:
+            state["scaler"] = learner.scaler.state_dict()
+        if learner.sharded and together():
+            tensors, rows = learner.share(first=is_first())
+            cut = Cut(rank(), count(), rows, self._token)
+            mine = tensors | (named if is_first() else {})
+            self._saver.save(Checkpoint(step, self._saver.hold(mine), state, cut))
+        else:
+            tensors = learner.snapshot() | named
+            if is_first():
+                self._saver.save(Checkpoint(step, self._saver.hold(tensors), state))
         self._saved = step
         self.seconds["checkpoints"] += time.monotonic() - began
 

@@ -10,30 +10,20 @@ from typing import TYPE_CHECKING, Any
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
-from torch.distributed.checkpoint.state_dict import (
-    StateDictOptions,
-    get_model_state_dict,
-    get_optimizer_state_dict,
-    get_state_dict,
-    set_model_state_dict,
-    set_optimizer_state_dict,
-)
 
 from sluiceway.config import Section, Train
 from sluiceway.data.loader import DRAWS, WEIGHT
 from sluiceway.data.order import mix
 from sluiceway.errors import NotFinite
+from sluiceway.training import snapshots
 from sluiceway.training.collectives import summed
 from sluiceway.training.plan import Plan
+from sluiceway.training.stored import Rows
 from sluiceway.training.strategies import shard
 
 if TYPE_CHECKING:
     from sluiceway.training.recorder import Recorder
     from sluiceway.usecases.base import UseCase
-
-_WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
-_WHOLE_IN_PART = StateDictOptions(full_state_dict=True, cpu_offload=True, strict=False)
-"""Of the optimizer: of parameters that a phase of pre-training leaves alone it knows nothing, and needs nothing."""
 
 
 class Learner(pl.LightningModule):
@@ -71,7 +61,8 @@ class Learner(pl.LightningModule):
         self._train = train
         self._recorder = recorder
         self._sums: dict[str, Tensor] = {}
-        self._to_shard = sharded
+        self.sharded = self._to_shard = sharded
+        """Whether the parameters are shared out."""
         self.micro_batch: int | None = None
         """Which one of the step is at work; None: a validation is."""
 
@@ -159,36 +150,19 @@ class Learner(pl.LightningModule):
 
     def weights(self) -> dict[str, Tensor]:
         """Return the whole network as named tensors on the CPU; every worker must ask for it."""
-        return get_model_state_dict(self.model, options=_WHOLE)  # type: ignore[return-value]
+        return snapshots.weights(self.model)
 
     def snapshot(self) -> dict[str, Tensor]:
-        """Return the whole model and optimizer as named tensors on the CPU.
+        """Return the whole model and optimizer as named tensors on the CPU; every worker must ask for it."""
+        return snapshots.whole(self.model, self.trainer.optimizers[0])
 
-        Every worker must ask for it. Where parameters are shared out, only rank 0 gets an answer.
-        """
-        model, optimizer = get_state_dict(self.model, self.trainer.optimizers[0], options=_WHOLE)
-        tensors: dict[str, Any] = {f"model.{name}": value for name, value in model.items()}
-        states: Any = optimizer.get("state", {})
-        for parameter, state in states.items():
-            tensors |= {f"optimizer.{parameter}.{key}": value for key, value in state.items()}
-        return tensors
+    def share(self, *, first: bool) -> tuple[dict[str, Tensor], Rows]:
+        """Return what this worker has of model and optimizer, and which rows of the whole those are."""
+        return snapshots.share(self.model, self.trainer.optimizers[0], first=first)
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Take up a snapshot, whatever the number of workers that made it."""
-        optimizer = self.trainer.optimizers[0]
-        groups = get_optimizer_state_dict(self.model, optimizer)["param_groups"]
-        model: dict[str, Any] = {
-            name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")
-        }
-        state: dict[str, Any] = {}
-        for name, value in tensors.items():
-            if name.startswith("optimizer."):
-                parameter, _, key = name.removeprefix("optimizer.").rpartition(".")
-                state.setdefault(parameter, {})[key] = value
-        set_model_state_dict(self.model, model, options=_WHOLE)
-        set_optimizer_state_dict(
-            self.model, optimizer, optim_state_dict={"state": state, "param_groups": groups}, options=_WHOLE_IN_PART
-        )
+        snapshots.take_up(self.model, self.trainer.optimizers[0], tensors)
 
     @property
     def scaler(self) -> "torch.amp.GradScaler | None":

@@ -1,15 +1,18 @@
 """Writes checkpoints and the best weights beside training: a step waits for a copy in memory, not for the disk."""
 
 import shutil
+import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sluiceway.errors import DiskFull, NotFinite, TrainingError, room_for
 from sluiceway.training.checkpoints import Checkpoint, commit, fault_of, states, write_tensors
 from sluiceway.training.job import Places
+from sluiceway.training.parts import Incomplete, commit_part
 from sluiceway.training.recorder import Best
 
 if TYPE_CHECKING:
@@ -45,6 +48,7 @@ class Saver:
         self._beside = beside
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="saver")
         self._work: Future[None] | None = None
+        self._ended = threading.Event()
         self._room: dict[str, Tensor] = {}
         self.committed: int | None = None
         """Step of the last checkpoint that this attempt committed."""
@@ -70,17 +74,19 @@ class Saver:
 
     def close(self) -> None:
         """Wait for the work that is under way, whatever becomes of it."""
+        self._ended.set()
         self._thread.shutdown(wait=True)
 
     def hold(self, tensors: Tensors) -> dict[str, "Tensor"]:
         """Copy tensors that training goes on changing, into memory that the last copy had; wait for that one first."""
+        import torch
+
         self.wait()
         for name, tensor in tensors.items():
             room = self._room.get(name)
             if room is None or room.shape != tensor.shape or room.dtype != tensor.dtype:
-                self._room[name] = tensor.detach().clone()
-            else:
-                room.copy_(tensor)
+                room = self._room[name] = torch.empty_like(tensor, device="cpu")
+            room.copy_(tensor.detach())
         return {name: self._room[name] for name in tensors}
 
     def keep_best(self, step: int, weights: Tensors) -> None:
@@ -119,8 +125,8 @@ class Saver:
             self._write_best()
             if checkpoint:
                 self._commit(checkpoint)
-        except DiskFull as error:
-            self._places.note(f"{error.message}. Training goes on, and the next checkpoint tries again")
+        except (DiskFull, Incomplete) as error:
+            self._places.note(f"{error}. Training goes on, and the next checkpoint tries again")
         finally:
             self.seconds += time.monotonic() - began
 
@@ -132,8 +138,12 @@ class Saver:
 
     def _commit(self, checkpoint: Checkpoint) -> None:
         _refuse_if_not_finite(checkpoint)
-        sealed = Checkpoint(checkpoint.step, checkpoint.tensors, {**checkpoint.state, BEST_DIGEST: self._best_digest})
-        commit(self._places.checkpoints, sealed, every=self._every, most=self._most)
+        sealed = replace(checkpoint, state={**checkpoint.state, BEST_DIGEST: self._best_digest})
+        folder, cut = self._places.checkpoints, checkpoint.cut
+        if cut is None:
+            commit(folder, sealed, every=self._every, most=self._most)
+        elif not commit_part(folder, sealed, cut, self._ended, every=self._every, most=self._most):
+            return
         self.committed = checkpoint.step
         self.saves += 1
         self._drop_old_best()
@@ -155,7 +165,7 @@ def fault_of_best(places: Places, checkpoint: Checkpoint) -> str:
 
 def without_best(checkpoint: Checkpoint) -> Checkpoint:
     """Return a checkpoint that speaks of no best weights: the best of what is still to come is kept."""
-    return Checkpoint(checkpoint.step, checkpoint.tensors, {**checkpoint.state, "best": vars(Best()), BEST_DIGEST: ""})
+    return replace(checkpoint, state={**checkpoint.state, "best": vars(Best()), BEST_DIGEST: ""})
 
 
 def _copy(source: Path, target: Path, digest: str) -> str:
