@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sluiceway.data.order import draws, examples_at, mix, permute, positions_of
+from sluiceway.data.order import Nearby, draws, examples_at, mix, permute, positions_of
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -214,3 +214,67 @@ def test_draws_do_not_repeat_over_examples_epochs_and_seeds():
     grid = np.array([(example, epoch) for example in range(100) for epoch in range(20)])
     found = np.concatenate([draws(grid[:, 0], grid[:, 1], seed, 2) for seed in range(5)])
     assert len(np.unique(found, axis=0)) == len(found)
+
+
+# Shards mixed a few at a time
+
+
+def starts_of(rows):
+    return np.concatenate([[0], np.cumsum(rows)]).astype(np.int64)
+
+
+ROWS = st.lists(st.integers(1, 30), min_size=1, max_size=12)
+
+
+@given(rows=ROWS, reach=st.integers(1, 14), seed=SEEDS, epoch=st.integers(0, 10**6))
+def test_each_example_comes_once_in_an_epoch(rows, reach, seed, epoch):
+    starts = starts_of(rows)
+    n = int(starts[-1])
+    examples, epochs = Nearby(starts, reach, seed)(np.arange(epoch * n, (epoch + 1) * n))
+    assert np.array_equal(np.sort(examples), np.arange(n))
+    assert set(epochs.tolist()) == {epoch}
+
+
+@given(rows=ROWS, reach=st.integers(1, 14), seed=SEEDS, epoch=st.integers(0, 50))
+def test_no_more_shards_than_asked_for_are_mixed(rows, reach, seed, epoch):
+    starts = starts_of(rows)
+    n = int(starts[-1])
+    examples, _ = Nearby(starts, reach, seed)(np.arange(epoch * n, (epoch + 1) * n))
+    owners = np.searchsorted(starts, examples, side="right") - 1
+    seen, groups = set(), []
+    for owner in owners:
+        if owner not in seen:
+            if not groups or len(groups[-1]) == reach:
+                groups.append(set())
+            groups[-1].add(owner)
+            seen.add(owner)
+        assert owner in groups[-1]  # what was left is not come back to
+
+
+@given(rows=ROWS, reach=st.integers(1, 14), seed=SEEDS, data=st.data())
+def test_nearby_each_position_goes_its_own_way(rows, reach, seed, data):
+    """Across epochs and groups, asked for in any order and by any number of workers."""
+    starts = starts_of(rows)
+    some = np.array(data.draw(st.lists(st.integers(0, 4 * int(starts[-1]) - 1), max_size=30)), np.int64)
+    whole, epochs = Nearby(starts, reach, seed)(np.arange(4 * int(starts[-1])))
+    found = Nearby(starts, reach, seed)(some)
+    assert np.array_equal(found[0], whole[some])
+    assert np.array_equal(found[1], epochs[some])
+
+
+def test_shards_come_in_another_order_in_each_epoch_and_examples_too():
+    starts = starts_of([50] * 20)
+    order = Nearby(starts, 4, 7)
+    epochs = [order(np.arange(epoch * 1000, (epoch + 1) * 1000))[0] for epoch in range(3)]
+    for one, other in ((0, 1), (1, 2), (0, 2)):
+        assert (epochs[one] == epochs[other]).sum() < 20
+        assert set((epochs[one][:200] // 50).tolist()) != set((epochs[other][:200] // 50).tolist())
+    inside = epochs[0][:200]
+    assert len(set((inside[:20] // 50).tolist())) > 1  # shards of a group are mixed, not read one by one
+    assert abs(np.corrcoef(inside[:-1] % 50, inside[1:] % 50)[0, 1]) < 4 / np.sqrt(200)
+
+
+def test_the_order_nearby_is_never_silently_another_one():
+    examples, _ = Nearby(starts_of([3, 5, 2, 4]), 2, 11)(np.arange(28))
+    assert examples[:14].tolist() == [6, 3, 1, 2, 7, 5, 0, 4, 12, 10, 13, 8, 9, 11]
+    assert examples[14:].tolist() == [10, 12, 9, 11, 13, 8, 7, 3, 6, 1, 0, 2, 5, 4]

@@ -552,3 +552,51 @@ def test_training_reads_the_same_batches_from_a_cache_smaller_than_an_epoch(tmp_
             assert all(np.array_equal(one[name], other[name]) for name in one)
             positions = np.arange(step * 8 + rank * 4, step * 8 + rank * 4 + 4)
             assert np.array_equal(one["y"], examples_at(positions, ROWS, 3)[0])
+
+
+def test_mixing_few_shards_fetches_each_once_in_an_epoch(tmp_path, host, monkeypatch):
+    """The cache holds three of eight; one and the next are near."""
+    from sluiceway.data.loader import Share, TrainingStream, loader
+
+    index, _ = stored(tmp_path)
+    here = written(tmp_path / "here")
+    fetched, real = Counter(), Store.get
+
+    def counting(self, about, target):
+        fetched[about.name] += 1
+        real(self, about, target)
+
+    monkeypatch.setattr(Store, "get", counting)
+
+    def batches(folder, world):
+        streams = [
+            TrainingStream(
+                ShardedSplit(folder, "train"),
+                seed=5,
+                global_batch=8,
+                accumulate=1,
+                share=Share(rank, world),
+                draws_per_item=0,
+                span=lambda: (0, 2 * ROWS // 8),
+                shuffle_shards=1,
+            )
+            for rank in range(world)
+        ]
+        for parts in zip(*(loader(stream) for stream in streams), strict=True):
+            yield np.concatenate([part["y"].numpy() for part in parts]).tolist()
+
+    expected = list(batches(here, 1))
+    assert list(batches(index, 2)) == expected
+    assert max(fetched.values()) <= 2
+    assert len(fetched) == 16
+    assert sorted(row for batch in expected[: ROWS // 8] for row in batch) == list(range(ROWS))
+    assert taken(host) <= 8_000
+
+
+def test_an_order_that_would_fetch_again_and_again_is_told(tmp_path):
+    index, _ = stored(tmp_path)
+    split = ShardedSplit(index, "train")
+    assert "18,944 bytes of shards are wanted near, and the cache of this host takes 8,000" in split.strain(None)
+    assert split.strain(1) == ""
+    assert "9,472 bytes" in split.strain(2)
+    assert ShardedSplit(written(tmp_path / "here"), "train").strain(None) == ""

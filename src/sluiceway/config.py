@@ -262,6 +262,9 @@ class Train(Section):
     """Passes over the training split; a fraction is allowed."""
     global_batch: int = Field(128, ge=1)
     """Examples per optimizer step, all workers together: the workers share it, so more workers change no result."""
+    shuffle_shards: int | None = Field(None, ge=1)
+    """Shards whose examples are mixed with each other; shards come in another order in each epoch. Null: all are mixed.
+    For shards elsewhere that are more than a host's cache holds: twice as many as are mixed should fit into it."""
     workers: int | list[int] = 1
     """Ray Train workers; each takes one device. One worker starts no cluster. A pair, as in ``[1, 4]``, is the least
     and the most: training starts with what the cluster has, goes on with fewer when a node is lost, and with more when

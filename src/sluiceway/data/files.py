@@ -26,6 +26,9 @@ class Files(Protocol):
     def admit(self, files: Iterable[File]) -> None:
         """Say which files there are, and refuse what can be seen to be wrong without reading them."""
 
+    def strain(self, near: int) -> str:
+        """Say that so many bytes cannot be kept near, if so; nothing: an empty text."""
+
     def ready(self, file: File) -> None:
         """Let the next use of a file wait for nothing."""
 
@@ -66,6 +69,10 @@ class LocalFiles:
                 )
             self._admitted.append(file)
 
+    def strain(self, near: int) -> str:
+        """Nothing: all of it is here."""
+        return ""
+
     def ready(self, file: File) -> None:
         """Hash and map a file."""
         if file.name in self._maps:
@@ -98,6 +105,7 @@ class CachedFiles:
 
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
+        self._layouts: dict[str, tuple[np.dtype[Any], tuple[int, ...], int]] = {}
 
     @property
     def reach(self) -> int:
@@ -109,6 +117,12 @@ class CachedFiles:
         for file in files:
             self._cache.refuse_if_too_large(file)
 
+    def strain(self, near: int) -> str:
+        """Compare with the cache."""
+        if near <= self._cache.limit:
+            return ""
+        return f"{near:,} bytes of shards are wanted near, and the cache of this host takes {self._cache.limit:,}"
+
     def ready(self, file: File) -> None:
         """Fetch a file."""
         self._cache.ensure(file)
@@ -117,4 +131,11 @@ class CachedFiles:
     def opened(self, file: File) -> Iterator[Array]:
         """Map a file, which cannot make room for others meanwhile."""
         with self._cache.held(file) as path:
-            yield np.load(path, mmap_mode="r", allow_pickle=False)
+            layout = self._layouts.get(file.sha256)
+            if layout is None:  # a head is read once
+                array = np.load(path, mmap_mode="r", allow_pickle=False)
+                self._layouts[file.sha256] = array.dtype, array.shape, array.offset
+            else:
+                dtype, shape, offset = layout
+                array = np.memmap(path, dtype, "r", offset, shape)
+            yield array

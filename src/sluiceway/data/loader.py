@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from sluiceway.data.ahead import Ahead
-from sluiceway.data.order import Ints, draws, examples_at, positions_of
+from sluiceway.data.order import Ints, Nearby, draws, examples_at, positions_of
 from sluiceway.data.shards import ShardedSplit
 
 DRAWS = "_draws"
@@ -41,6 +41,7 @@ class TrainingStream(IterableDataset[Batch]):
         accumulate: micro-batches per step.
         share: this worker's part.
         draws_per_item: random numbers that each item brings along for its augmentation.
+        shuffle_shards: shards whose examples are mixed with each other; None: all.
         span: returns (step to start at, step to stop before), asked each time the stream is read.
     """
 
@@ -54,8 +55,10 @@ class TrainingStream(IterableDataset[Batch]):
         share: Share,
         draws_per_item: int,
         span: Callable[[], tuple[int, int]],
+        shuffle_shards: int | None = None,
     ) -> None:
         self._split = split
+        self._nearby = Nearby(split.starts, shuffle_shards, seed) if shuffle_shards else None
         self._seed = seed
         self._global_batch = global_batch
         self._accumulate = accumulate
@@ -85,6 +88,8 @@ class TrainingStream(IterableDataset[Batch]):
             micro=micro,
             of=self._accumulate,
         )
+        if self._nearby:
+            return self._nearby(positions)
         return examples_at(positions, len(self._split), self._seed)
 
     def _batch(self, items: Ints, epochs: Ints) -> Batch:

@@ -91,6 +91,57 @@ def examples_at(positions: Ints, n: int, seed: int) -> tuple[Ints, Ints]:
     return permute(within, n, keys), epochs
 
 
+class Nearby:
+    """An order that mixes the examples of a few shards at a time: for data that a host cannot keep whole.
+
+    In each epoch the shards come in another order, in groups of ``reach``, and examples are permuted within their
+    group. So a group and the next one are all that is needed near. As in :func:`examples_at`, the order is a function
+    of counters: whoever trains, and wherever shards lie, the global batches are the same.
+
+    Args:
+        starts: first example of each shard, and their number behind the last: [S + 1].
+        reach: shards of a group.
+        seed: of the order.
+    """
+
+    def __init__(self, starts: Ints, reach: int, seed: int) -> None:
+        self._starts = starts
+        self._reach = reach
+        self._seed = seed
+        self._known: tuple[int, Ints, Ints] | None = None
+
+    def __call__(self, positions: Ints) -> tuple[Ints, Ints]:
+        """Return the (example, epoch) of each stream position: [B] and [B]."""
+        epochs, within = np.divmod(positions, self._starts[-1])
+        examples = np.empty_like(positions)
+        for epoch in np.unique(epochs):
+            examples[epochs == epoch] = self._of_epoch(int(epoch), within[epochs == epoch])
+        return examples, epochs
+
+    def _of_epoch(self, epoch: int, within: Ints) -> Ints:
+        shards, begins = self._shards(epoch)
+        groups = np.append(begins[: -1 : self._reach], begins[-1])
+        owners = np.searchsorted(groups, within, side="right") - 1
+        examples = np.empty_like(within)
+        for group in np.unique(owners):
+            mine, low = owners == group, groups[group]
+            key = mix(self._seed, epoch, 1 + int(group))
+            places = low + permute(within[mine] - low, int(groups[group + 1] - low), key)
+            turns = np.searchsorted(begins, places, side="right") - 1
+            examples[mine] = self._starts[shards[turns]] + places - begins[turns]
+        return examples
+
+    def _shards(self, epoch: int) -> tuple[Ints, Ints]:
+        """Return the shards in the order of an epoch, and where each begins in it: [S] and [S + 1]."""
+        known = self._known  # others may ask of another epoch meanwhile
+        if known is None or known[0] != epoch:
+            count = len(self._starts) - 1
+            shards = permute(np.arange(count, dtype=np.int64), count, mix(self._seed, epoch, 0))
+            sizes = np.diff(self._starts)[shards]
+            known = self._known = epoch, shards, np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        return known[1:]
+
+
 def draws(examples: Ints, epochs: Ints, seed: int, count: int) -> npt.NDArray[np.float32]:
     """Return uniform numbers in [0, 1) that depend on (seed, epoch, example) alone: augmentation's dice.
 

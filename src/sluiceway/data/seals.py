@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -15,6 +16,8 @@ from pathlib import Path
 
 FOLDER = "SLUICEWAY_SHARDS_DIR"
 """Names the environment variable with the folder, on a disk of the host's own, for seals and cached shards."""
+_MOMENT = 1.0
+"""Seconds."""
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -49,6 +52,7 @@ class Seals:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._known: dict[str, str] = {}
+        self._used: dict[str, float] = {}
 
     def path(self, name: str) -> Path:
         """Return the seal's file; its time is that of the last :meth:`use`."""
@@ -78,9 +82,12 @@ class Seals:
             draft.replace(path)
 
     def use(self, name: str) -> None:
-        """Note that the file is used now."""
-        with suppress(OSError):
-            os.utime(self.path(name))
+        """Note that the file is used now, unless that was noted a moment ago: a file system may make it wait."""
+        now = time.monotonic()
+        if now - self._used.get(name, -_MOMENT) >= _MOMENT:
+            self._used[name] = now
+            with suppress(OSError):
+                os.utime(self.path(name))
 
     def fault(self, name: str, path: Path, sha256: str) -> str:
         """Return the digest of a file that is not the expected one, or nothing; hash it if nobody has on this host.

@@ -164,6 +164,12 @@ class ShardedSplit:
         """Bytes that may be made ready ahead of their use; 0: all of it is."""
         return self._files.reach
 
+    def strain(self, shuffle_shards: int | None) -> str:
+        """Say that reading in such an order would fetch shards again and again, if so; nothing: an empty text."""
+        sizes = [self.size(shard) for shard in range(len(self._shards))]
+        near = min(sum(sizes), 2 * shuffle_shards * max(sizes, default=0)) if shuffle_shards else sum(sizes)
+        return self._files.strain(near)
+
     def owners(self, items: Ints) -> Ints:
         """Return the shard of each item: [B]."""
         return np.searchsorted(self.starts, items, side="right") - 1

@@ -7,8 +7,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sluiceway.data.cache import LIMIT
 from sluiceway.data.places import locked
-from sluiceway.data.shards import digest, read_encoding
+from sluiceway.data.shards import ShardedSplit, digest, read_encoding
 from sluiceway.errors import GateClosed
 from sluiceway.gates.cost import cost
 from sluiceway.gates.overrides import overridden
@@ -40,6 +41,7 @@ def train(pipeline: Pipeline) -> None:
 
     with stage("train", pipeline) as clock:
         job = prepare(pipeline)
+        _warn_of_strain(pipeline)
         places = Places(Path(job.folder))
         notes = _Notes(places)
         with locked(places.lock, f"training {job.subject}"), notes, _run_of(pipeline, job, clock) as run:
@@ -79,6 +81,12 @@ def train(pipeline: Pipeline) -> None:
             f"for {report['cost']:.2g} {report['currency']}; "
             f"best validation loss {report['best_validation_loss']:.4f} after step {report['best_step']:,}",
         )
+
+
+def _warn_of_strain(pipeline: Pipeline) -> None:
+    strain = ShardedSplit(pipeline.shards, "train").strain(pipeline.params.train.shuffle_shards)
+    if strain:
+        warn(f"{strain}: they will be fetched again and again. Set a lower train.shuffle_shards, or a higher {LIMIT}")
 
 
 def _run_of(pipeline: Pipeline, job: Job, clock: Clock) -> "AbstractContextManager[Run]":

@@ -84,6 +84,7 @@ def _train(job: Job, pulse: "Pulse", started: float) -> None:
         share=share,
         draws_per_item=usecase.draws,
         span=learner.span,
+        shuffle_shards=train.shuffle_shards,
     )
     validation = EvaluationStream(ShardedSplit(shards, "validation"), params.evaluate.batch, share)
     trainer = pl.Trainer(
