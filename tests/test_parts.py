@@ -279,7 +279,7 @@ def assert_equal(one, other):
 
 @pytest.mark.slow
 def test_workers_in_any_number_take_up_model_and_optimizer_bit_for_bit(tmp_path):
-    """3 workers and 1 read what 2 have written in parts; they hold what those held, gathered."""
+    """3 workers read what 2 have written in parts; they hold what those held, gathered."""
     two = work(tmp_path, 2, 4)
     assert {name.rpartition(".")[2] for name in two if name.startswith("optimizer")} == {
         "exp_avg",
@@ -287,8 +287,7 @@ def test_workers_in_any_number_take_up_model_and_optimizer_bit_for_bit(tmp_path)
         "step",
     }
     assert_equal(dict(newest(tmp_path)[0].tensors), two)
-    for world in (3, 1):
-        assert_equal(work(tmp_path, world, 0), two)
+    assert_equal(work(tmp_path, 3, 0), two)
 
 
 @pytest.mark.slow
