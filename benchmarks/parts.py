@@ -108,6 +108,8 @@ def table(saves: int) -> str:
             "|---|---|---|---|---|---|---|",
             *rows,
             "",
+            "Memory that a process has and does not use is taken first, so less may show than is copied.",
+            "",
         ]
     )
 
