@@ -527,7 +527,7 @@ def test_lineage_names_the_shards_that_are_there(pipeline: Pipeline, tmp_path: P
 def version(pipeline: Pipeline, model_folder: Path) -> registry.Version:
     with runs.open_run(pipeline) as run:
         run.log_figures({"accuracy": 0.75})
-        made = registry.register_model(pipeline, run, model_folder, ROWS, {"who": "test"}, ["accuracy"])
+        made = registry.register_model(pipeline, run, model_folder, ROWS, {"who": "test"}, {"accuracy": 0.75})
     registry.set_alias(pipeline.root, made.name, registry.CHAMPION, made.number)
     return made
 
@@ -574,9 +574,11 @@ def test_the_model_directory_holds_code_and_no_pickle(pipeline: Pipeline, versio
 def test_the_alias_moves(pipeline: Pipeline, version: registry.Version, model_folder: Path) -> None:
     assert registry.champion(pipeline.root, "nobody") is None
     assert registry.champion(pipeline.root, "dim") == version
-    with runs.attach_run(pipeline, version.run_id) as run:
-        second = registry.register_model(pipeline, run, model_folder, ROWS, {})
+    with runs.attach_run(pipeline, "fedcba9876543210" * 2) as run:
+        # As after a move to another store: the run stands in for the one that the figures were logged to.
+        second = registry.register_model(pipeline, run, model_folder, ROWS, {}, {"accuracy": 0.5})
     assert second.number == version.number + 1
+    assert history(run, "accuracy") == [(0, 0.5)]
     assert registry.champion(pipeline.root, "dim") == version
     registry.set_alias(pipeline.root, "dim", registry.CHAMPION, second.number)
     assert registry.champion(pipeline.root, "dim") == second
