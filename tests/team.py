@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -196,8 +197,8 @@ class Team:
         assert not check or done.returncode == 0, done.stdout
         return done.stdout
 
-    def start(self) -> None:
-        command = [sys.executable, "-m", "sluiceway", "server", "start", "--port", str(self.port)]
+    def start(self, *options: str, tls: ssl.SSLContext | None = None) -> None:
+        command = [sys.executable, "-m", "sluiceway", "server", "start", "--port", str(self.port), *options]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*command, "--workers", str(self.workers)],
@@ -207,7 +208,8 @@ class Team:
                 stderr=log,
                 start_new_session=True,
             )
-        wait_for(lambda: _answers(f"{self.uri}/health"), 120, self.log.read_text)
+        uri = self.uri.replace("http://127.0.0.1", "https://localhost") if tls else self.uri
+        wait_for(lambda: _answers(f"{uri}/health", tls), 120, self.log.read_text)
 
     def stop(self) -> None:
         if self.process:
@@ -261,9 +263,9 @@ def end(process: "subprocess.Popen[bytes]") -> None:
         process.wait()
 
 
-def _answers(url: str) -> bool:
+def _answers(url: str, tls: ssl.SSLContext | None = None) -> bool:
     try:
-        urllib.request.urlopen(url, timeout=2).close()
+        urllib.request.urlopen(url, timeout=2, context=tls).close()
     except urllib.error.HTTPError:
         return True
     except OSError:

@@ -12,9 +12,12 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, PERMISSION_DENIED, UNAUTHENTICATED
 
 import sluiceway
 from sluiceway.errors import ModelError, TrackingError
@@ -168,6 +171,33 @@ def test_a_deleted_experiment_is_named_with_the_way_back(root: Path) -> None:
     with pytest.raises(TrackingError, match="'gone' was deleted") as caught:
         store.experiment(root, "gone")
     assert "mlflow experiments restore" in caught.value.hint
+
+
+def test_what_is_made_waits_longer_and_a_wish_of_the_users_stays(monkeypatch) -> None:
+    from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES as RETRIES
+
+    monkeypatch.setenv(RETRIES.name, store.QUIET[RETRIES.name])
+    with suppress(TrackingError), store.patient():
+        assert RETRIES.get() == 6
+        raise TrackingError("away for longer")
+    assert RETRIES.get() == 3
+    monkeypatch.setenv(RETRIES.name, "1")
+    with store.patient():
+        assert RETRIES.get() == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (UNAUTHENTICATED, "MLFLOW_TRACKING_USERNAME"),
+        (PERMISSION_DENIED, "sluiceway server user role"),
+        (INTERNAL_ERROR, "is the server up"),
+    ],
+)
+def test_a_refusal_says_what_would_help(root: Path, code: int, words: str) -> None:
+    with pytest.raises(TrackingError) as caught, store.refusals(root, "do it"):
+        raise MlflowException("no", error_code=code)
+    assert words in caught.value.hint
 
 
 # Runs and how they end.

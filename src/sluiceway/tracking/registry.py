@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sluiceway.errors import ModelError
 from sluiceway.tracking.export import export_model, folder_digest
 from sluiceway.tracking.run import Run
-from sluiceway.tracking.store import as_default, client, experiment, is_missing, refusals
+from sluiceway.tracking.store import as_default, client, experiment, is_missing, patient, refusals
 from sluiceway.usecases.pipeline import Pipeline
 from sluiceway.usecases.saved import verify
 
@@ -78,7 +78,7 @@ def register_model(
     """
     name, root = registry_name(pipeline), pipeline.root
     verify(model_folder)
-    with refusals(root, f"register {name}"), TemporaryDirectory() as scratch:
+    with patient(), refusals(root, f"register {name}"), TemporaryDirectory() as scratch:
         logged = client(root).create_logged_model(
             experiment(root, pipeline.name), name=name, source_run_id=run.id, tags=dict(tags)
         )

@@ -36,6 +36,8 @@ QUIET = {
 """Settings MLflow reads when it is imported; one that stands in the environment already is left as it is."""
 
 
+_RETRIES, _MANY = "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "6"
+"""Waits between tries double, from 4 s: 3 take 12 s, 6 take 124 s."""
 FORBIDDEN, _UNKNOWN = 403, 401
 _CODES = {"PERMISSION_DENIED": FORBIDDEN, "UNAUTHENTICATED": _UNKNOWN}
 _HINTS = {
@@ -102,6 +104,22 @@ def as_default(root: Path) -> Iterator[None]:
     finally:
         if given is None:
             del os.environ["MLFLOW_TRACKING_URI"]
+
+
+@contextmanager
+def patient() -> Iterator[None]:
+    """Wait two minutes, and not a quarter of one, for a server or its store that is away: what is to be kept is made.
+
+    MLflow reads this setting at each request. A user's own stays.
+    """
+    if os.environ.get(_RETRIES, QUIET[_RETRIES]) != QUIET[_RETRIES]:
+        yield
+        return
+    os.environ[_RETRIES] = _MANY
+    try:
+        yield
+    finally:
+        os.environ[_RETRIES] = QUIET[_RETRIES]
 
 
 @contextmanager
