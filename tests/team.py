@@ -209,7 +209,7 @@ class Team:
                 start_new_session=True,
             )
         uri = self.uri.replace("http://127.0.0.1", "https://localhost") if tls else self.uri
-        wait_for(lambda: _answers(f"{uri}/health", tls), 120, self.log.read_text)
+        wait_for(lambda: _answers(f"{uri}/health", tls), 300, self.log.read_text)
 
     def stop(self) -> None:
         if self.process:
