@@ -3,19 +3,35 @@
 import base64
 import json
 import shutil
+import ssl
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from projects import DIGITS_PARAMS, DIGITS_SUITE, Project, assert_friendly, make_project, runs_of, suite
 from sluiceway.errors import TrackingError
 from sluiceway.server import people
-from sluiceway.tracking import registry, store
-from team import ADMIN, ADMIN_PASSWORD, KEY, KEY_ID, SECRETS, Team, missing, team
+from sluiceway.stages.train import _metric_points
+from sluiceway.tracking import registry, runs, store
+from sluiceway.tracking.shipper import Shipper
+from sluiceway.training.spool import Spool
+from sluiceway.usecases.pipeline import Pipeline
+from slurm import free_ports
+from team import ADMIN, ADMIN_PASSWORD, KEY, KEY_ID, SECRETS, Team, missing, team, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing()), reason=missing() or "PostgreSQL, rclone")]
 WRITER, READER = ("will", "the writer's pass:word@"), ("rita", "the reader's pass/word%")
@@ -65,6 +81,52 @@ def champion(project: Project) -> registry.Version:
     found = registry.champion(project.root, "digits")
     assert found
     return found
+
+
+# Beyond this machine.
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """Make a certificate of ``localhost`` that vouches for itself; return it and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(
+            name, name, key.public_key(), x509.random_serial_number(), now - timedelta(1), now + timedelta(1)
+        )
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    files = folder / "server.pem", folder / "key.pem"
+    files[0].write_bytes(made.public_bytes(Encoding.PEM))
+    files[1].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return files
+
+
+def test_beyond_this_machine_it_speaks_tls_to_those_who_know_its_name(server: Team, tmp_path: Path) -> None:
+    crt, key = certificate(tmp_path)
+    tls = ssl.create_default_context(cafile=str(crt))
+    (port,) = free_ports(1)
+    wide = replace(server, port=port, process=None)
+    options = ("--host", "0.0.0.0", "--name", "localhost", "--tls-certificate", str(crt), "--tls-key", str(key))
+    try:
+        wide.start(*options, tls=tls)
+
+        def status(host: str) -> int:
+            headers = {"Host": host, "Authorization": "Basic " + base64.b64encode(":".join(READER).encode()).decode()}
+            request = urllib.request.Request(f"https://localhost:{port}/api/2.0/mlflow/users/current", headers=headers)
+            try:
+                return urllib.request.urlopen(request, timeout=30, context=tls).status
+            except urllib.error.HTTPError as error:
+                return error.code
+
+        assert status(f"localhost:{port}") == 200
+        assert status("rebound.example.org") == 403
+        with pytest.raises(OSError, match=r"."):
+            urllib.request.urlopen(f"http://localhost:{port}/health", timeout=5)
+    finally:
+        wide.stop()
 
 
 # Who may do what.
@@ -224,6 +286,59 @@ def test_no_secret_is_an_argument_of_a_process(server: Team) -> None:
     assert [line for line in lines for secret in SECRETS if secret.encode() in line] == []
 
 
+# Faults, in small; benchmarks/server.py has them at full length.
+
+
+@pytest.mark.parametrize("fault", ["server", "postgres"])
+def test_every_point_arrives_once_though_something_crashes(
+    server: Team, project: Project, monkeypatch, tmp_path: Path, fault: str
+) -> None:
+    become(monkeypatch, server, *WRITER)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    pipeline = Pipeline.load("digits", project.root)
+    spool, step = Spool(tmp_path / "metrics.jsonl", 0), 0
+
+    def add(points: int) -> None:
+        nonlocal step
+        for _ in range(points):
+            step += 1
+            spool.add(step, {"train/loss": 1 / step, "train/error": 2 / step})
+
+    with runs.open_run(pipeline, fault) as run:
+        with Shipper(run, tmp_path / "metrics.jsonl", 0.05, parse=_metric_points) as shipper:
+            add(50)
+            wait_for(lambda: len(run.sent_steps("train/loss")) == 50, 60)
+            server.kill() if fault == "server" else server.postgres.stop()
+            add(50)
+            wait_for(lambda: bool(shipper.problem), 60)
+            server.start() if fault == "server" else server.postgres.start()
+            add(50)
+            wait_for(lambda: not shipper.problem, 60, lambda: shipper.problem)
+            spool.close()
+        assert shipper.left == []
+        for name, value in (("train/loss", 1), ("train/error", 2)):
+            found = store.client(project.root).get_metric_history(run.id, name)
+            assert sorted((each.step, each.value) for each in found) == [(n, value / n) for n in range(1, 151)]
+
+
+def test_a_file_waits_for_a_store_that_refuses(server: Team, project: Project, monkeypatch, tmp_path: Path) -> None:
+    become(monkeypatch, server, *WRITER)
+    file = tmp_path / "sent" / "weights"
+    file.parent.mkdir()
+    file.write_bytes(bytes(range(256)) * 4000)
+    failed = server.log.read_text(encoding="utf-8").count(server.store.endpoint)
+    with runs.open_run(Pipeline.load("digits", project.root), "patience") as run:
+        server.store.stop()
+        with ThreadPoolExecutor(1) as pool:
+            sent = pool.submit(run.log_artifact, file)
+            wait_for(lambda: server.log.read_text(encoding="utf-8").count(server.store.endpoint) > failed, 120)
+            assert not sent.done()
+            server.store.start()
+            sent.result(120)
+        there = store.client(project.root).download_artifacts(run.id, "weights", str(tmp_path))
+    assert Path(there).read_bytes() == file.read_bytes()
+
+
 # DVC's remote.
 
 
@@ -266,7 +381,7 @@ def test_dvc_keeps_its_data_in_the_same_store(server: Team, tmp_path: Path) -> N
     assert not [path for path in [*written, tmp_path / "raw.bin.dvc"] if KEY.encode() in path.read_bytes()]
 
 
-# Backups.
+# Backups and upgrades.
 
 
 def everything(project: Project) -> dict[str, Any]:
@@ -320,7 +435,19 @@ def test_what_was_lost_comes_back_from_a_backup(server: Team, project: Project, 
 
     assert everything(project) == before
     assert (registry.fetch(project.root, champion(project), tmp_path / "model") / "manifest.json").is_file()
-    assert ask(server, "/api/2.0/mlflow/registered-models/alias", READER, {"name": "digits"}) == 403
-    done = project_as(project, server, WRITER).run("sluiceway", "register", "digits")
-    assert "2" in done.stdout
-    assert champion(project).number == 2
+    alias = {"name": "digits", "alias": "champion", "version": "1"}
+    assert ask(server, "/api/2.0/mlflow/registered-models/alias", READER, alias) == 403
+    assert ask(server, "/api/2.0/mlflow/registered-models/alias", WRITER, alias) == 200
+
+
+def test_the_tables_are_brought_up_as_the_docs_say(server: Team) -> None:
+    uri = server.postgres.uri.replace("postgresql://", "postgresql+psycopg2://")
+    done = subprocess.run(
+        [sys.executable, "-m", "mlflow", "db", "upgrade", uri],
+        env=server.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+    assert ask(server, "/api/2.0/mlflow/experiments/search?max_results=1", READER) == 200
