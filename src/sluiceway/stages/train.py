@@ -86,6 +86,8 @@ def _warn_of_strain(pipeline: Pipeline) -> None:
     strain = ShardedSplit(pipeline.shards, "train").strain(pipeline.params.train.shuffle_shards)
     if strain:
         warn(f"{strain}: they will be fetched again and again. Set a lower train.shuffle_shards, or a higher {LIMIT}")
+
+
 @contextmanager
 def _put_away_when_done(pipeline: Pipeline, job: Job) -> Iterator[None]:
     """Remove a training's folder, but not before its run has ended: a server that is away then costs no training."""
