@@ -41,6 +41,7 @@ DOCS = [
         "docs/doctor.md",
         "docs/huggingface.md",
         "docs/layers.md",
+        "docs/server.md",
         "docs/training.md",
         "docs/tuning.md",
         "data/corrections/README.md",
@@ -63,6 +64,7 @@ PRODUCED = (
     "benchmarks/results",
     ".sluiceway",
     ".venv",
+    ".dvc/config.local",
 )
 """What is made by running."""
 READERS_OWN = ("my_package", "data/pretrained", "pipelines/flowers", "pipelines/houses")

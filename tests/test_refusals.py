@@ -133,6 +133,34 @@ def test_an_interrupted_training_is_killed_and_goes_on(project: Project, stop: s
     assert killed["status"] == "KILLED"
 
 
+AWAY_AT_THE_END = """
+import sys
+from sluiceway.cli import main
+from sluiceway.errors import TrackingError
+from sluiceway.tracking.run import Run
+
+def away(run, error):
+    raise TrackingError("the server is away", hint="wait")
+
+Run.end = away
+sys.argv = ["sluiceway", "train", "digits"]
+main()
+"""
+
+
+def test_a_server_that_is_away_when_a_training_ends_costs_no_training(project: Project) -> None:
+    project.set("digits", "train.epochs", 4)
+    done = project.run("python", "-c", AWAY_AT_THE_END, check=False)
+    assert_friendly(done, 1, "the server is away")
+    (spool,) = project.root.glob(".sluiceway/digits/training/*/metrics.jsonl")
+    assert list(spool.parent.glob("checkpoints/step-*"))
+    (left,) = [run for run in runs_of(project, "digits") if run["status"] == "RUNNING"]
+    project.run("sluiceway", "train", "digits")
+    assert not spool.parent.exists()
+    assert project.json("models/digits/run.json")["run_id"] == left["id"]
+    assert {run["status"] for run in runs_of(project, "digits") if run["id"] == left["id"]} == {"FINISHED"}
+
+
 def test_a_second_stage_on_the_same_pipeline_waits_its_turn(project: Project) -> None:
     import fcntl
 

@@ -12,9 +12,12 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, PERMISSION_DENIED, UNAUTHENTICATED
 
 import sluiceway
 from sluiceway.errors import ModelError, TrackingError
@@ -168,6 +171,33 @@ def test_a_deleted_experiment_is_named_with_the_way_back(root: Path) -> None:
     with pytest.raises(TrackingError, match="'gone' was deleted") as caught:
         store.experiment(root, "gone")
     assert "mlflow experiments restore" in caught.value.hint
+
+
+def test_what_is_made_waits_longer_and_a_wish_of_the_users_stays(monkeypatch) -> None:
+    from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES as RETRIES
+
+    monkeypatch.setenv(RETRIES.name, store.QUIET[RETRIES.name])
+    with suppress(TrackingError), store.patient():
+        assert RETRIES.get() == 6
+        raise TrackingError("away for longer")
+    assert RETRIES.get() == 3
+    monkeypatch.setenv(RETRIES.name, "1")
+    with store.patient():
+        assert RETRIES.get() == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (UNAUTHENTICATED, "MLFLOW_TRACKING_USERNAME"),
+        (PERMISSION_DENIED, "sluiceway server user role"),
+        (INTERNAL_ERROR, "is the server up"),
+    ],
+)
+def test_a_refusal_says_what_would_help(root: Path, code: int, words: str) -> None:
+    with pytest.raises(TrackingError) as caught, store.refusals(root, "do it"):
+        raise MlflowException("no", error_code=code)
+    assert words in caught.value.hint
 
 
 # Runs and how they end.
@@ -527,7 +557,7 @@ def test_lineage_names_the_shards_that_are_there(pipeline: Pipeline, tmp_path: P
 def version(pipeline: Pipeline, model_folder: Path) -> registry.Version:
     with runs.open_run(pipeline) as run:
         run.log_figures({"accuracy": 0.75})
-        made = registry.register_model(pipeline, run, model_folder, ROWS, {"who": "test"}, ["accuracy"])
+        made = registry.register_model(pipeline, run, model_folder, ROWS, {"who": "test"}, {"accuracy": 0.75})
     registry.set_alias(pipeline.root, made.name, registry.CHAMPION, made.number)
     return made
 
@@ -574,9 +604,11 @@ def test_the_model_directory_holds_code_and_no_pickle(pipeline: Pipeline, versio
 def test_the_alias_moves(pipeline: Pipeline, version: registry.Version, model_folder: Path) -> None:
     assert registry.champion(pipeline.root, "nobody") is None
     assert registry.champion(pipeline.root, "dim") == version
-    with runs.attach_run(pipeline, version.run_id) as run:
-        second = registry.register_model(pipeline, run, model_folder, ROWS, {})
+    with runs.attach_run(pipeline, "fedcba9876543210" * 2) as run:
+        # As after a move to another store: the run stands in for the one that the figures were logged to.
+        second = registry.register_model(pipeline, run, model_folder, ROWS, {}, {"accuracy": 0.5})
     assert second.number == version.number + 1
+    assert history(run, "accuracy") == [(0, 0.5)]
     assert registry.champion(pipeline.root, "dim") == version
     registry.set_alias(pipeline.root, "dim", registry.CHAMPION, second.number)
     assert registry.champion(pipeline.root, "dim") == second

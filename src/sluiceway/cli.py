@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sluiceway import __version__, cli_job
+from sluiceway import __version__, cli_job, cli_server
 from sluiceway.errors import SluicewayError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ app = typer.Typer(
 )
 
 STAGES, DATA, JOBS, LOOK = "Stages (dvc repro runs them in order)", "Data", "Jobs", "Look"
-SEARCH = "Search"
+SEARCH, TEAM = "Search", "Team"
 PipelineName = Annotated[str, typer.Argument(metavar="PIPELINE", help="Name of a folder below pipelines/.")]
 
 
@@ -122,6 +122,7 @@ labels = typer.Typer(help="Review labels that may be wrong, and feed corrections
 app.add_typer(expectations, name="expectations", rich_help_panel=DATA)
 app.add_typer(labels, name="labels", rich_help_panel=DATA)
 app.add_typer(cli_job.app, name="job", rich_help_panel=JOBS)
+app.add_typer(cli_server.app, name="server", rich_help_panel=TEAM)
 
 
 @expectations.command("suggest", epilog="Example:  sluiceway expectations suggest digits --force")

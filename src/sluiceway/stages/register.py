@@ -48,7 +48,7 @@ def register(pipeline: Pipeline) -> None:
                     pipeline.model,
                     _example_rows(pipeline),
                     _tags(pipeline, evaluation, verdict),
-                    figures=[f"test/{name}" for name in evaluation["model"]],
+                    figures=_figures(evaluation),
                     description=_description(pipeline, evaluation, verdict),
                 )
                 if verdict.open:
@@ -129,6 +129,11 @@ def _tags(pipeline: Pipeline, evaluation: dict[str, Any], verdict: Verdict) -> d
         "sluiceway.examples": data_gate["subject"],
         _TEST_SPLIT: _test_split(pipeline),
     }
+
+
+def _figures(evaluation: dict[str, Any]) -> dict[str, float]:
+    values = {f"test/{name}": score["value"] for name, score in evaluation["model"].items()}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _override_tags(override: dict[str, Any] | None) -> dict[str, str]:

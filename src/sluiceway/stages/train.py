@@ -3,7 +3,7 @@
 import csv
 import shutil
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +44,8 @@ def train(pipeline: Pipeline) -> None:
         _warn_of_strain(pipeline)
         places = Places(Path(job.folder))
         notes = _Notes(places)
-        with locked(places.lock, f"training {job.subject}"), notes, _run_of(pipeline, job, clock) as run:
+        locks = locked(places.lock, f"training {job.subject}")
+        with locks, _put_away_when_done(pipeline, job), notes, _run_of(pipeline, job, clock) as run:
             with clock("tracking"):
                 _log_inputs(pipeline, run, places)
             shipper = Shipper(run, places.metrics, parse=_metric_points)
@@ -69,8 +70,6 @@ def train(pipeline: Pipeline) -> None:
                 if trained.failures:
                     run.log_artifact(places.failures, "training")
                 run.log_figures({f"training/{name}": value for name, value in report.items() if name != "currency"})
-            _keep_checkpoints(pipeline, job)
-            shutil.rmtree(places.folder)
         for note in trained.result["notes"]:
             warn(note.replace(f"{pipeline.root}/", ""))  # workers know folders in full
         done(
@@ -87,6 +86,14 @@ def _warn_of_strain(pipeline: Pipeline) -> None:
     strain = ShardedSplit(pipeline.shards, "train").strain(pipeline.params.train.shuffle_shards)
     if strain:
         warn(f"{strain}: they will be fetched again and again. Set a lower train.shuffle_shards, or a higher {LIMIT}")
+
+
+@contextmanager
+def _put_away_when_done(pipeline: Pipeline, job: Job) -> Iterator[None]:
+    """Remove a training's folder, but not before its run has ended: a server that is away then costs no training."""
+    yield
+    _keep_checkpoints(pipeline, job)
+    shutil.rmtree(job.folder)
 
 
 def _run_of(pipeline: Pipeline, job: Job, clock: Clock) -> "AbstractContextManager[Run]":

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sluiceway.errors import ModelError
 from sluiceway.tracking.export import export_model, folder_digest
 from sluiceway.tracking.run import Run
-from sluiceway.tracking.store import as_default, client, experiment, is_missing, refusals
+from sluiceway.tracking.store import as_default, client, experiment, is_missing, patient, refusals
 from sluiceway.usecases.pipeline import Pipeline
 from sluiceway.usecases.saved import verify
 
@@ -55,7 +55,7 @@ def register_model(
     model_folder: Path,
     example_rows: Sequence[Mapping[str, Any]],
     tags: Mapping[str, str],
-    figures: Collection[str] = (),
+    figures: Mapping[str, float] | None = None,
     description: str = "",
 ) -> Version:
     """Log a trained model to its run and register it as a new version.
@@ -69,7 +69,7 @@ def register_model(
         model_folder: as written by ``train``.
         example_rows: a few request rows, kept as the model's input example.
         tags: of the version; the digest of its files is added.
-        figures: names of the run's metrics that describe the model.
+        figures: metrics of the run that describe the model. A run that stands in for one of another store gets them.
         description: one sentence for people who look at the version.
 
     Raises:
@@ -78,7 +78,7 @@ def register_model(
     """
     name, root = registry_name(pipeline), pipeline.root
     verify(model_folder)
-    with refusals(root, f"register {name}"), TemporaryDirectory() as scratch:
+    with patient(), refusals(root, f"register {name}"), TemporaryDirectory() as scratch:
         logged = client(root).create_logged_model(
             experiment(root, pipeline.name), name=name, source_run_id=run.id, tags=dict(tags)
         )
@@ -92,7 +92,7 @@ def register_model(
             client(root).finalize_logged_model(logged.model_id, "FAILED")
             raise
         client(root).finalize_logged_model(logged.model_id, "READY")
-        _link(run, logged, figures)
+        _link(run, logged, figures or {})
         return _add_version(root, name, logged, {**tags, DIGEST: sha256}, description)
 
 
@@ -163,12 +163,13 @@ def _read_back(root: Path, source: str, sha256: str, what: str, folder: Path) ->
     return there
 
 
-def _link(run: Run, logged: "LoggedModel", figures: Collection[str]) -> None:
+def _link(run: Run, logged: "LoggedModel", figures: Mapping[str, float]) -> None:
     """Make the run name the model as its output, and copy the run's figures to the model."""
     from mlflow.entities import LoggedModelOutput, Metric
 
     store = client(run.pipeline.root)
     store.log_outputs(run.id, [LoggedModelOutput(logged.model_id, step=0)])
+    run.log_figures({name: value for name, value in figures.items() if not store.get_metric_history(run.id, name)})
     latest = [store.get_metric_history(run.id, name)[-1] for name in figures]
     # Equal in name, value, time and step, so the run itself gets no second point.
     store.log_batch(

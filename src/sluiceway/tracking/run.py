@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from sluiceway.errors import Preempted
 from sluiceway.gates.verdict import Verdict
-from sluiceway.tracking.store import client, one_line, refusals
+from sluiceway.tracking.store import client, one_line, patient, refusals
 from sluiceway.usecases.pipeline import Pipeline
 
 MOST_METRICS = 1000
@@ -80,7 +80,7 @@ class Run:
 
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
         """Copy a file, or a folder with all that is in it, into a folder of the run's artifacts."""
-        with self._asking(f"keep {path}"):
+        with patient(), self._asking(f"keep {path}"):
             self._client.log_artifact(self.id, str(path), folder)
 
     def log_dataset(
@@ -132,7 +132,7 @@ class Run:
         status = ending(error)
         if error is not None and status != "FINISHED":
             self.set_tags({"sluiceway.error": f"{type(error).__name__}: {one_line(error)}"})
-        with self._asking(f"mark the run {status}"):
+        with patient(), self._asking(f"mark the run {status}"):
             if status == "FINISHED" and "sluiceway.error" in self._client.get_run(self.id).data.tags:
                 self._client.delete_tag(self.id, "sluiceway.error")
             self._client.set_terminated(self.id, status)

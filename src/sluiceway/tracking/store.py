@@ -36,6 +36,17 @@ QUIET = {
 """Settings MLflow reads when it is imported; one that stands in the environment already is left as it is."""
 
 
+_RETRIES, _MANY = "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "6"
+"""Waits between tries double, from 4 s: 3 take 12 s, 6 take 124 s."""
+FORBIDDEN, _UNKNOWN = 403, 401
+_CODES = {"PERMISSION_DENIED": FORBIDDEN, "UNAUTHENTICATED": _UNKNOWN}
+_HINTS = {
+    _UNKNOWN: "are MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD those of an account there?",
+    FORBIDDEN: "the account may not; an admin of the server lets it: `sluiceway server user role NAME writer`",
+}
+_UNREACHABLE = "is the server up, and MLFLOW_TRACKING_URI right? Unset it to use the store below mlflow/store/"
+
+
 def folder(root: Path) -> Path:
     """Return the folder of the embedded store; it outlives DVC's temporary copies of the project."""
     return home(root) / "mlflow" / "store"
@@ -96,6 +107,22 @@ def as_default(root: Path) -> Iterator[None]:
 
 
 @contextmanager
+def patient() -> Iterator[None]:
+    """Wait two minutes, and not a quarter of one, for a server or its store that is away: what is to be kept is made.
+
+    MLflow reads this setting at each request. A user's own stays.
+    """
+    if os.environ.get(_RETRIES, QUIET[_RETRIES]) != QUIET[_RETRIES]:
+        yield
+        return
+    os.environ[_RETRIES] = _MANY
+    try:
+        yield
+    finally:
+        os.environ[_RETRIES] = QUIET[_RETRIES]
+
+
+@contextmanager
 def refusals(root: Path, what: str) -> Iterator[None]:
     """Turn what MLflow, its database or its artifact store raises into a :class:`TrackingError`.
 
@@ -111,7 +138,7 @@ def refusals(root: Path, what: str) -> Iterator[None]:
             raise
         raise TrackingError(
             f"MLflow at {_shown(tracking_uri(root))} refused to {what}: {one_line(error)}",
-            hint="is the server up, and MLFLOW_TRACKING_URI right? Unset it to use the store below mlflow/store/",
+            hint=_HINTS.get(_status(error), _UNREACHABLE),
         ) from error
 
 
@@ -122,8 +149,12 @@ def one_line(error: BaseException, limit: int = 500) -> str:
 
 
 def is_missing(error: Exception) -> bool:
-    """Whether MLflow says that the thing asked for does not exist."""
-    return getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST"
+    """Whether MLflow says that the thing asked for does not exist.
+
+    A server with accounts says instead that it may not be read, so as not to tell what there is. Whoever really may not
+    read a thing is refused when he changes it.
+    """
+    return getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST" or _status(error) == FORBIDDEN
 
 
 def _database(root: Path) -> Path:
@@ -188,6 +219,13 @@ def _is_refusal(error: Exception) -> bool:
     # Network errors of requests are OSErrors; those of databases and S3 come from libraries that may not be there.
     foreign = type(error).__module__.startswith(("sqlalchemy.", "botocore.", "boto3."))
     return foreign or isinstance(error, MlflowException | OSError)
+
+
+def _status(error: Exception) -> int:
+    """Return the HTTP status that an error comes from; 0 where it comes from none."""
+    if response := getattr(error, "response", None):
+        return int(response.status_code)
+    return _CODES.get(getattr(error, "error_code", ""), 0)
 
 
 def _shown(uri: str) -> str:

@@ -1,0 +1,167 @@
+"""Backups of the team's server: the database with its accounts, and all files, with digests; and the way back."""
+
+import errno
+import hashlib
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sluiceway.errors import TrackingError, room_for
+from sluiceway.server import database
+from sluiceway.server.settings import Stores
+
+if TYPE_CHECKING:
+    from mlflow.store.artifact.artifact_repo import ArtifactRepository
+
+DUMP, FILES, MANIFEST = "database.dump", "artifacts", "manifest.json"
+LAYOUT = 1
+_AT_ONCE = 8
+"""Files under way between here and the artifact store."""
+
+
+def backup(stores: Stores, folder: Path, *, files: bool = True) -> dict[str, Any]:
+    """Write a backup into a new folder. The server may go on meanwhile.
+
+    The database comes first: what it speaks of is in the store already and is copied after it. What is added meanwhile
+    is not spoken of, and does no harm. Only `mlflow gc` must not run beside it.
+
+    Args:
+        stores: what to copy.
+        folder: where to; it must be empty or missing. Nobody else can read it: password hashes are in it.
+        files: whether artifacts are copied too; a bucket may have copies of its own.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        TrackingError: the folder is not empty, a store cannot be reached, or refuses.
+        DiskFull: there is no room for it.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise TrackingError(f"{folder} is not empty", hint="a backup needs a folder of its own, such as one per day")
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    with room_for("the backup", folder):
+        database.dump(stores, folder / DUMP)
+        if files:
+            _download(stores, folder / FILES)
+        manifest = {
+            "layout": LAYOUT,
+            "made": datetime.now(UTC).isoformat(timespec="seconds"),
+            "mlflow": version("mlflow"),
+            "database": stores.kind,
+            "files": files,
+            "sha256": _digests(folder),
+        }
+        (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    return manifest
+
+
+def restore(stores: Stores, folder: Path) -> dict[str, Any]:
+    """Fill an empty database and an empty artifact store from a backup. Stopped early, it can be begun again.
+
+    Args:
+        stores: what to fill: of the same kind of database, elsewhere if need be.
+        folder: the backup.
+
+    Returns:
+        The backup's manifest.
+
+    Raises:
+        TrackingError: the backup is damaged or of another kind; a store is not empty, cannot be reached, or refuses.
+    """
+    manifest = _read(folder)
+    if manifest["database"] != stores.kind:
+        raise TrackingError(f"{folder} is a backup of {manifest['database']}, and the database here is {stores.kind}")
+    if changed := _differences(manifest["sha256"], _digests(folder)):
+        raise TrackingError(
+            f"the backup {folder} is damaged: {len(changed)} files are not what they were, such as {changed[0]}",
+            hint="restore an earlier one",
+        )
+    wanted = {path.partition("/")[2] for path in manifest["sha256"] if path.startswith(f"{FILES}/")}
+    if manifest["files"] and (strangers := set(_listed(stores)) - wanted):
+        raise TrackingError(
+            f"{stores.artifacts} has {len(strangers)} files that are not of this backup, such as {min(strangers)}",
+            hint="restore into an empty bucket or folder",
+        )
+    if wanted:
+        _upload(stores, folder / FILES)
+        if missing := wanted - set(_listed(stores)):
+            raise TrackingError(f"{len(missing)} files did not arrive in {stores.artifacts}, such as {min(missing)}")
+    database.restore(stores, folder / DUMP)
+    return manifest
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    try:
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise TrackingError(
+            f"{folder} is no backup: it has no {MANIFEST}", hint="that is written last: was the backup interrupted?"
+        ) from None
+    except ValueError as error:
+        raise TrackingError(f"{folder / MANIFEST} cannot be read: {error}") from None
+    if manifest.get("layout") != LAYOUT:
+        raise TrackingError(f"{folder} is a backup of layout {manifest.get('layout')}, this version reads {LAYOUT}")
+    return manifest
+
+
+def _download(stores: Stores, folder: Path) -> None:
+    folder.mkdir()
+    with _repository(stores) as there, ThreadPoolExecutor(_AT_ONCE) as pool:
+
+        def fetch(path: str) -> None:
+            there.download_artifacts(path, str(folder))  # type: ignore[no-untyped-call]
+
+        list(pool.map(fetch, _walk(there)))
+
+
+def _upload(stores: Stores, folder: Path) -> None:
+    with _repository(stores) as there:
+        there.log_artifacts(str(folder))  # type: ignore[no-untyped-call]
+
+
+def _listed(stores: Stores) -> list[str]:
+    with _repository(stores) as there:
+        return list(_walk(there))
+
+
+@contextmanager
+def _repository(stores: Stores) -> "Iterator[ArtifactRepository]":
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    try:
+        yield get_artifact_repository(stores.artifacts)
+    except Exception as error:
+        if getattr(error, "errno", None) == errno.ENOSPC:
+            raise
+        raise TrackingError(
+            f"{stores.artifacts} refused: {' '.join(str(error).split())[:500]}",
+            hint="is the bucket there, and are MLFLOW_S3_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY right?",
+        ) from error
+
+
+def _walk(repository: "ArtifactRepository", folder: str | None = None) -> Iterator[str]:
+    """Yield the paths of all files, folder by folder."""
+    for each in repository.list_artifacts(folder):
+        if each.is_dir:
+            yield from _walk(repository, each.path)
+        else:
+            yield each.path
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    found = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST):
+        with path.open("rb") as file:
+            found[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+def _differences(wanted: dict[str, str], found: dict[str, str]) -> list[str]:
+    return sorted(path for path in wanted.keys() | found.keys() if wanted.get(path) != found.get(path))

