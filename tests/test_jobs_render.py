@@ -252,15 +252,38 @@ def test_the_notice_reaches_the_job_and_its_answer_the_queue(tmp_path: Path) -> 
     assert asked == ["requeue 4711"]
 
 
-def run_script(folder: Path, job: str) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+@pytest.mark.parametrize(("code", "srun"), [(0, 0), (3, 143), (75, 137)])
+def test_on_several_nodes_the_code_is_that_of_the_job(code: int, srun: int, tmp_path: Path) -> None:
+    """``srun`` ends with what the other nodes were ended by."""
+    first = f'while [ "$1" != -- ]; do shift; done; "${{@:2}}"; exit {srun}'
+    done, asked = run_script(tmp_path, f"exit {code}", UNZONED, first)
+    assert done.returncode == code, done.stderr
+    assert ("requeue 4711" in asked) == (code == 75)
+
+
+def test_a_job_whose_ray_does_not_start_has_failed(tmp_path: Path) -> None:
+    """Ray's symmetric run ends with 0 then."""
+    before = tmp_path / ".sluiceway" / "jobs" / "nightly" / "slurm-4711.code"
+    before.parent.mkdir(parents=True)
+    before.write_text("0\n", encoding="utf-8")
+    done, _ = run_script(tmp_path, "exit 0", UNZONED, "exit 0")
+    assert done.returncode == 1
+
+
+def run_script(
+    folder: Path, job: str, described: Job = PLAIN, srun: str = ""
+) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+    """Run the batch script with these in the places of the job and of srun."""
     log = folder / "scontrol.log"
-    for name, text in {"sluiceway": job, "scontrol": f'echo "$*" >> {log}'}.items():
+    (folder / ".sluiceway" / "jobs" / "nightly").mkdir(parents=True, exist_ok=True)
+    scontrol = f'echo "$*" >> {log}'
+    for name, text in {"sluiceway": job, "scontrol": scontrol, "srun": srun, "module": ""}.items():
         (folder / name).write_text(f"#!/bin/bash\n{text}\n", encoding="utf-8")
         (folder / name).chmod(0o755)
-    script = RENDERERS["slurm"]("nightly", PLAIN, Place(str(folder), str(folder / "sluiceway")))["nightly.sbatch"]
+    script = RENDERERS["slurm"]("nightly", described, Place(str(folder), str(folder / "sluiceway")))["nightly.sbatch"]
     done = subprocess.run(
         ["bash", "-c", script],
-        env={"PATH": f"{folder}:/usr/bin:/bin", "SLURM_JOB_ID": "4711"},
+        env={"PATH": f"{folder}:/usr/bin:/bin", "SLURM_JOB_ID": "4711", "SLURM_JOB_NODELIST": "n[1-2]"},
         capture_output=True,
         text=True,
         check=False,

@@ -3,12 +3,14 @@
 import math
 import shlex
 from dataclasses import replace
+from pathlib import PurePosixPath
 
 from sluiceway.errors import ConfigError
 from sluiceway.launch.jobs import Job
 from sluiceway.launch.render.place import Place
 
 _PORT = 6379
+_PATIENCE = 300
 
 
 def render(name: str, job: Job, place: Place) -> dict[str, str]:
@@ -80,13 +82,28 @@ exit "$code"
 def _symmetric(name: str, job: Job, place: Place) -> str:
     """Ray on all nodes, and the job on the first; it ends everywhere when the job does."""
     per_node = math.ceil(job.resources.workers / job.slurm.nodes)
-    ray = [f"--num-cpus={job.resources.cpus * per_node}"]
+    cpus = job.resources.cpus * per_node
+    ray = [f"--num-cpus={cpus}"]
     ray += [f"--num-gpus={job.resources.gpus * per_node}"] * bool(job.resources.gpus)
-    token = shlex.quote(f"{place.folder(name)}/ray.token")
+    folder = shlex.quote(place.folder(name))
+    beside = str(PurePosixPath(place.program).parent)
+    path = f'export PATH={shlex.quote(beside)}:"$PATH"\n' if beside != "." else ""
     return f"""\
 # Without a token, Ray's ports would be open to everybody on the network.
-export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH={token}
+export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH={folder}/ray.token
 [ -s "$RAY_AUTH_TOKEN_PATH" ] || (umask 077; od -An -N32 -tx1 /dev/urandom | tr -d ' \\n' > "$RAY_AUTH_TOKEN_PATH")
-head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
-srun --ntasks-per-node=1 --kill-on-bad-exit=1 ray symmetric-run --address "$head:{_PORT}" \\
-  --min-nodes {job.slurm.nodes} {" ".join(ray)} -- env RAY_ADDRESS="$head:{_PORT}" {place.command(name)}"""
+# Seconds that the nodes wait for each other; Ray's own 30 are few where Python is read from a shared disk.
+export RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT={_PATIENCE} RAY_USAGE_STATS_ENABLED=0
+# A head that has gone for ten seconds does not come back: the other nodes end, with nothing to hand over.
+export RAY_gcs_rpc_server_reconnect_timeout_s=10 RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S=0
+{path}head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+ended={folder}/slurm-"$SLURM_JOB_ID".code
+rm -f "$ended"
+everywhere() {{
+  srun --ntasks-per-node=1 --cpus-per-task={cpus} --kill-on-bad-exit=1 ray symmetric-run --address "$head:{_PORT}" \\
+    --min-nodes {job.slurm.nodes} {" ".join(ray)} -- env RAY_ADDRESS="$head:{_PORT}" \\
+    bash -c '"$@"; code=$?; echo "$code" > "$0"; exit "$code"' "$ended" {place.command(name)}
+  # Symmetric run ends with 0 where Ray did not start, and srun with what it ended the other nodes by.
+  return "$(cat "$ended" || echo 1)"
+}}
+everywhere"""
