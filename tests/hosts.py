@@ -58,16 +58,21 @@ class Host:
     """Ray's folder, on a disk of its own."""
     process: "subprocess.Popen[bytes] | None" = None
 
+    @property
+    def prefix(self) -> tuple[str, ...]:
+        """Command that runs another one here, with whatever that starts; killing it ends all of them."""
+        script = f"hostname {self.name} && mount --bind {self.folder}/hosts /etc/hosts"
+        # Not by exec: somebody has to be there for processes whose parents have gone.
+        script += f' && mount -t tmpfs tmpfs {self.ray} && {{ "$@" & wait "$!"; }}'
+        unshare = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--uts", "--mount")
+        return ("nsenter", f"--net=/run/netns/{self.space}", *unshare, "sh", "-c", script, "sh")
+
     def run(self, stack: ExitStack, options: list[str], env: dict[str, str]) -> None:
         """Start ``ray start`` as the only thing that runs here."""
-        script = f"hostname {self.name} && mount --bind {self.folder}/hosts /etc/hosts"
-        script += f' && mount -t tmpfs tmpfs {self.ray} && exec "$@"'
-        unshare = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--uts", "--mount"]
-        inside = ["nsenter", f"--net=/run/netns/{self.space}", *unshare, "sh", "-c", script, "sh"]
         more = {"GLOO_SOCKET_IFNAME": "eth0", "OMP_NUM_THREADS": "1", **_HEALTH, **env}
         log = self.folder / f"{self.name}.log"
         own = [f"--node-ip-address={self.address}", MEMORY, "--disable-usage-stats", "--block"]
-        self.process = start(stack, [*inside, *ray_start(*options, fixed=own)], log, more)
+        self.process = start(stack, [*self.prefix, *ray_start(*options, fixed=own)], log, more)
         stack.callback(self.process.kill)  # what stands between does not pass SIGTERM on
 
     def power_off(self) -> None:
@@ -85,28 +90,39 @@ def cluster_of_hosts(folder: Path) -> Iterator[tuple[Ray, list[Host]]]:
     Args:
         folder: for the token and logs.
     """
-    tag, net = f"sw{secrets.token_hex(2)}", f"10.{100 + secrets.randbelow(150)}.{secrets.randbelow(250)}"
-    ray = Path("/tmp") / tag  # Ray's sockets have names of at most 107 letters
-    ray.mkdir()
     token = folder / "token"
     token.write_text(secrets.token_hex(32), encoding="utf-8")
     token.chmod(0o600)
     known = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token), "RAY_USAGE_STATS_ENABLED": "0"}
     known |= {"RAY_raylet_start_wait_time_s": "170", "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"}
-    hosts = [Host(f"h{each}", f"{net}.{each + 1}", f"{tag}h{each}", folder, ray) for each in range(3)]
-    names = "".join(f"{each.address} {each.name}\n" for each in hosts)
-    (folder / "hosts").write_text(f"127.0.0.1 localhost\n{names}", encoding="utf-8")
     with ExitStack() as stack:
-        stack.callback(shutil.rmtree, ray, ignore_errors=True)
-        _wire(stack, tag, net, hosts)
-        head, *others = hosts
+        head, *others = wired(stack, folder, 3)
         options = ["--head", "--port=6379", "--dashboard-port=8265", f"--dashboard-host={head.address}"]
-        head.run(stack, [*options, f"--temp-dir={ray}", "--num-cpus=0"], known)
+        head.run(stack, [*options, f"--temp-dir={head.ray}", "--num-cpus=0"], known)
         made = Ray(f"{head.address}:6379", f"http://{head.address}:8265", known, folder, stack)
         until_closed(made)
         for each in others:
             each.run(stack, [f"--address={made.gcs}", "--num-cpus=1"], known)
         yield made, others
+
+
+def wired(stack: ExitStack, folder: Path, count: int) -> list[Host]:
+    """Make hosts that reach each other by name, and this machine at ``.254`` of their net; nothing runs there yet.
+
+    Args:
+        stack: takes them away.
+        folder: for the names and the logs.
+        count: of the hosts.
+    """
+    tag, net = f"sw{secrets.token_hex(2)}", f"10.{100 + secrets.randbelow(150)}.{secrets.randbelow(250)}"
+    ray = Path("/tmp") / tag  # Ray's sockets have names of at most 107 letters
+    ray.mkdir()
+    stack.callback(shutil.rmtree, ray, ignore_errors=True)
+    hosts = [Host(f"h{each}", f"{net}.{each + 1}", f"{tag}h{each}", folder, ray) for each in range(count)]
+    names = "".join(f"{each.address} {each.name}\n" for each in hosts)
+    (folder / "hosts").write_text(f"127.0.0.1 localhost\n{names}", encoding="utf-8")
+    _wire(stack, tag, net, hosts)
+    return hosts
 
 
 def _wire(stack: ExitStack, tag: str, net: str, hosts: list[Host]) -> None:

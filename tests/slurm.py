@@ -1,4 +1,4 @@
-"""A Slurm of one's own for a test: munge, a controller and a node on this machine, without systemd, gone afterwards."""
+"""A Slurm of one's own for a test: munge, a controller and nodes on this machine, without systemd, gone afterwards."""
 
 import os
 import pwd
@@ -17,8 +17,8 @@ PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scontrol")
 
 CONFIGURATION = """\
 ClusterName=test
-SlurmctldHost={host}(127.0.0.1)
-SlurmctldPort={controller}
+SlurmctldHost={controller.name}({controller.address})
+SlurmctldPort={controller.port}
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
@@ -26,9 +26,9 @@ AuthInfo=socket={folder}/munge/socket,cred_expire=5
 CredType=cred/munge
 CommunicationParameters=NoInAddrAny,NoCtldInAddrAny
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/spool-%n
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/slurmd-%n.pid
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 MpiDefault=none
@@ -43,9 +43,9 @@ KillWait=5
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 SlurmctldParameters=preempt_send_user_signal
-NodeName=n1 NodeHostname=localhost NodeAddr=127.0.0.1 Port={node} CPUs=1 RealMemory=8000
-PartitionName=low Nodes=n1 Default=YES MaxTime=INFINITE State=UP PriorityTier=1 GraceTime=60
-PartitionName=high Nodes=n1 MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF
+{nodes}
+PartitionName=low Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1 GraceTime=60
+PartitionName=high Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF
 """
 
 
@@ -59,6 +59,24 @@ def missing() -> str:
 
 def _path() -> str:
     return f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin{os.pathsep}/sbin"
+
+
+@dataclass(frozen=True)
+class Node:
+    """A machine of one CPU."""
+
+    name: str
+    hostname: str
+    address: str
+    port: int
+    prefix: tuple[str, ...] = ()
+    """Command that runs another one there; ending it ends whatever runs there."""
+
+    @property
+    def line(self) -> str:
+        """Return how slurm.conf describes it."""
+        where = f"NodeHostname={self.hostname} NodeAddr={self.address} Port={self.port}"
+        return f"NodeName={self.name} {where} CPUs=1 RealMemory=8000"
 
 
 @dataclass(frozen=True)
@@ -89,27 +107,42 @@ class Slurm:
 
 
 @contextmanager
-def slurm() -> Iterator[Slurm]:
-    """Start one; the node is ready when this is entered."""
+def slurm(*hosts: Node) -> Iterator[Slurm]:
+    """Start one; its nodes are ready when this is entered.
+
+    Args:
+        *hosts: its machines, the controller's first; this one, where none are given.
+    """
+    ports = free_ports(2)
+    here = [Node(socket.gethostname(), "", "127.0.0.1", ports[0]), Node("n1", "localhost", "127.0.0.1", ports[1])]
+    controller, *nodes = hosts or here
     # Munge trusts no folder below one that others may write to.
     folder = Path(tempfile.mkdtemp(prefix="slurm-", dir="/run"))
     made = Slurm(folder)
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         folder.chmod(0o755)
-        ports = dict(zip(("controller", "node"), free_ports(2), strict=True))
-        text = CONFIGURATION.format(folder=folder, host=socket.gethostname(), **ports)
+        lines = "\n".join(each.line for each in nodes)
+        text = CONFIGURATION.format(folder=folder, controller=controller, nodes=lines)
         (folder / "slurm.conf").write_text(text, encoding="utf-8")
-        for name in ("state", "spool"):
-            (folder / name).mkdir()
+        (folder / "state").mkdir()
         _munge(stack, folder)
-        for command in (["slurmctld", "-D"], ["slurmd", "-D", "-N", "n1"]):
-            _start(stack, command, folder / f"{command[0]}.log", made.env)
+        _run(stack, made, controller, "slurmctld", "-D")
+        for each in nodes:
+            (folder / f"spool-{each.name}").mkdir()
+            _run(stack, made, each, "slurmd", "-D", "-N", each.name)
         deadline = time.monotonic() + 60
-        while "idle" not in _state(made):
+        while _states(made) != ["idle"] * len(nodes):
             assert time.monotonic() < deadline, made.logs()
             time.sleep(0.2)
         yield made
+
+
+def _run(stack: ExitStack, made: Slurm, host: Node, *command: str) -> None:
+    log = made.folder / f"{command[0]}-{host.name}.log"
+    process = _start(stack, [*host.prefix, *command], log, made.env)
+    if host.prefix:
+        stack.callback(process.kill)  # what stands between does not pass SIGTERM on
 
 
 def _munge(stack: ExitStack, folder: Path) -> None:
@@ -130,14 +163,22 @@ def _munge(stack: ExitStack, folder: Path) -> None:
         time.sleep(0.05)
 
 
-def _start(stack: ExitStack, command: list[str], log: Path, env: dict[str, str], user: str | None = None) -> None:
+def _start(
+    stack: ExitStack, command: list[str], log: Path, env: dict[str, str], user: str | None = None
+) -> "subprocess.Popen[bytes]":
     program = shutil.which(command[0], path=_path())
     assert program
     file = stack.enter_context(log.open("w"))
     process = subprocess.Popen(
-        [program, *command[1:]], env={**os.environ, **env}, stdout=file, stderr=subprocess.STDOUT, user=user, group=user
+        [program, *command[1:]],
+        env={**os.environ, "PATH": _path(), **env},
+        stdout=file,
+        stderr=subprocess.STDOUT,
+        user=user,
+        group=user,
     )
     stack.callback(_end, process)
+    return process
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
@@ -149,12 +190,16 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
         process.wait()
 
 
-def _state(made: Slurm) -> str:
+def _states(made: Slurm) -> list[str]:
     env = {**os.environ, **made.env}
     done = subprocess.run(
-        ["timeout", "5", "sinfo", "-h", "-o", "%T"], env=env, capture_output=True, text=True, check=False
+        ["timeout", "5", "sinfo", "-h", "-N", "-p", "low", "-o", "%T"],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    return done.stdout
+    return done.stdout.split()
 
 
 def free_ports(count: int) -> list[int]:

@@ -32,9 +32,7 @@ def test_a_preempted_job_is_queued_again_and_goes_on(cluster: Slurm, tmp_path: P
 
     cluster.run("sbatch", "--partition=high", "--output=/dev/null", "--wrap=true", cwd=tmp_path)
     until(cluster, lambda: (tmp_path / "saved").exists())
-    until(cluster, lambda: "BeginTime" in cluster.run("scontrol", "show", "job", number))
-    # Slurm would wait for two minutes, until the first start's credential has run out.
-    cluster.run("scontrol", "update", f"jobid={number}", "StartTime=now")
+    start_again(cluster, number)
     until(cluster, lambda: len(JobPlaces(kept.folder).records()) == 2)
     until(cluster, lambda: JobPlaces(kept.folder).records()[-1].event)
     assert [record.state for record in JobPlaces(kept.folder).records()] == ["preempted", "promoted"], cluster.logs()
@@ -58,15 +56,24 @@ def test_a_closed_gate_is_not_queued_again(cluster: Slurm, tmp_path: Path) -> No
     assert "Restarts=0" in told
 
 
-def submit(cluster: Slurm, kept: Kept) -> str:
+def submit(cluster: Slurm, kept: Kept, **env: str) -> str:
     """Submit what `sluiceway job render` writes, and return its number."""
     root = kept.project.root
     text = RENDERERS["slurm"]("nightly", read_job(root, "nightly"), Place(str(root), str(BIN / "sluiceway")))
     script = kept.folder / "nightly.sbatch"
     script.parent.mkdir(parents=True)
     script.write_text(text["nightly.sbatch"].replace("--mem=4096M", "--mem=100M"), encoding="utf-8")
-    environment = kept.project.environment(PYTHONPATH=str(ROOT / "src"))
+    environment = kept.project.environment(PYTHONPATH=str(ROOT / "src"), **env)
     return cluster.run("sbatch", "--parsable", str(script), cwd=root, **environment)
+
+
+def start_again(cluster: Slurm, number: str) -> None:
+    """Start a job that was queued again.
+
+    Slurm would wait for two minutes; a credential of the very second in which the first start's was revoked is refused.
+    """
+    until(cluster, lambda: "BeginTime" in cluster.run("scontrol", "show", "job", number))
+    cluster.run("scontrol", "update", f"jobid={number}", "StartTime=now+3")
 
 
 def until(cluster: Slurm, done: Callable[[], object], seconds: float = 120) -> None:

@@ -94,8 +94,8 @@ export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH={folder}/ray.token
 [ -s "$RAY_AUTH_TOKEN_PATH" ] || (umask 077; od -An -N32 -tx1 /dev/urandom | tr -d ' \\n' > "$RAY_AUTH_TOKEN_PATH")
 # Seconds that the nodes wait for each other; Ray's own 30 are few where Python is read from a shared disk.
 export RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT={_PATIENCE} RAY_USAGE_STATS_ENABLED=0
-# A head that has gone for ten seconds does not come back: the other nodes end, with nothing to hand over.
-export RAY_gcs_rpc_server_reconnect_timeout_s=10 RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S=0
+# A head that has gone for 20 seconds does not come back: the other nodes end, with nothing to hand over.
+export RAY_gcs_rpc_server_reconnect_timeout_s=20 RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S=0
 {path}head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 ended={folder}/slurm-"$SLURM_JOB_ID".code
 rm -f "$ended"
