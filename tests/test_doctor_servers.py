@@ -19,6 +19,7 @@ import pytest
 import requests
 
 from clusters import Ray, ray_cluster
+from projects import ROOT
 from sluiceway.launch.health import cluster
 from sluiceway.launch.health.base import Seen
 from sluiceway.tracking.health import tracking
@@ -291,27 +292,34 @@ def test_a_cluster_that_is_not_there_is_not_waited_for(tmp_path: Path, monkeypat
 
 
 @pytest.mark.slow
-def test_a_real_cluster_and_its_nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_real_cluster_and_its_nodes(tmp_path: Path) -> None:
     folder = tmp_path / "cluster"
     folder.mkdir()
     with ray_cluster(folder, cpus=0) as made:
         made.add()
-        api = {each.what: each for each in cluster.jobs_api(made.dashboard, 30)}
-        assert api["Ray jobs"].found == f"{made.dashboard} wants a token"
+        asked = f"cluster.jobs_api({made.dashboard!r}, 30)"
+        assert looked(asked)["Ray jobs"].found == f"{made.dashboard} wants a token"
         wrong = tmp_path / "wrong"
         wrong.write_text("0" * 64)
-        monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(wrong))
-        api = {each.what: each for each in cluster.jobs_api(made.dashboard, 30)}
-        assert api["Ray jobs"].found == f"{made.dashboard} refused the token"
-        for name, value in made.token.items():
-            monkeypatch.setenv(name, value)
-        assert {each.state for each in cluster.jobs_api(made.dashboard, 30)} == {"ok"}
-        monkeypatch.setenv("RAY_ADDRESS", made.gcs)
+        refused = looked(asked, RAY_AUTH_TOKEN_PATH=str(wrong))
+        assert refused["Ray jobs"].found == f"{made.dashboard} refused the token"
+        assert {each.state for each in looked(asked, **made.token).values()} == {"ok"}
         assert_alike(made, tmp_path)
 
 
+def looked(call: str, **environment: str) -> dict[str, Seen]:
+    """Look in a process of its own: in this one a Ray of an earlier test may still listen to the environment."""
+    code = "import dataclasses, json, pathlib; from sluiceway.launch.health import cluster; "
+    code += f"print(json.dumps([dataclasses.asdict(each) for each in {call}]))"
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "src"), **environment}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return {each["what"]: Seen(**each) for each in json.loads(done.stdout)}
+
+
 def assert_alike(made: Ray, folder: Path) -> None:
-    seen = {each.what: each for each in cluster.nodes(folder / "state", 120)}
+    state = str(folder / "state")
+    seen = looked(f"cluster.nodes(pathlib.Path({state!r}), 120)", **made.token, RAY_ADDRESS=made.gcs)
     assert {name: each.state for name, each in seen.items()} == {
         "Ray cluster": "ok",
         "Ray packages": "ok",
