@@ -11,7 +11,6 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib.util import find_spec
 from pathlib import Path
 from socket import create_server
 
@@ -198,7 +197,6 @@ def test_an_embedded_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(find_spec("flask_wtf") is None, reason="the extra `auth` of mlflow is not installed")
 def test_the_rights_of_real_accounts_on_a_real_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with real_server(tmp_path) as (uri, ask):
         ask("admin", "POST", "mlflow/users/create", username="reader", password="reader-password")
