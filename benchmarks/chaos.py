@@ -270,7 +270,8 @@ def table(outcomes: dict[str, Outcome]) -> list[str]:
 def machine() -> str:
     """Say what this ran on."""
     versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-    return f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}, {versions}."
+    cores = f"{os.cpu_count()} cores under a load of {os.getloadavg()[2]:.0f}"
+    return f"{cores}, {platform.system()}, Python {platform.python_version()}, {versions}."
 
 
 def main() -> int:
