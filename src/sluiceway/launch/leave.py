@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,11 @@ class Here:
         """Whether the node is still there."""
         return self.raylet.is_running() and self.raylet.status() != psutil.STATUS_ZOMBIE
 
+    @property
+    def working(self) -> bool:
+        """Whether a process of a task or an actor runs on the node; Ray keeps idle ones, too, and names them so."""
+        return any(title.startswith("ray::") and not title.startswith("ray::IDLE") for title in self._titles())
+
     def announce(self, seconds: int) -> None:
         """Tell the head that this node has so many seconds left.
 
@@ -46,6 +52,12 @@ class Here:
         if done.returncode:
             said = " ".join((done.stderr or done.stdout).splitlines()[-1:])
             raise LaunchError(f"the head at {self.cluster} did not take the notice: {said}")
+
+    def _titles(self) -> Iterator[str]:
+        with suppress(psutil.Error):  # the node has gone
+            for process in self.raylet.children():
+                with suppress(psutil.Error):
+                    yield " ".join(process.cmdline())
 
 
 def here() -> Here:

@@ -28,21 +28,25 @@ def leave(root: Path, name: str) -> int:
     trainings = home(root.absolute()) / STATE / job.pipeline / "training"
     node, before = here(), _steps(trainings)
     node.announce(job.grace)
-    if not before:
-        console.print(f"[bold]leave[/] {name}: announced; nothing is being trained")
+    if not before or not node.working:
+        console.print(f"[bold]leave[/] {name}: announced; nothing is being trained here")
         return 0
     deadline = time.monotonic() + job.grace
     while time.monotonic() < deadline and node.alive:
-        for folder, step in _steps(trainings).items():
+        now = _steps(trainings)
+        for folder, step in now.items():
             if step > before.get(folder, 0):
                 console.print(f"[bold]leave[/] {name}: announced, and saved at step {step:,}")
                 return 0
+        if not now:
+            console.print(f"[bold]leave[/] {name}: announced, and the training has ended")
+            return 0
         time.sleep(_LOOK)
     console.print(f"[bold]leave[/] {name}: announced, and nothing was saved within {job.grace} s")
     return 1
 
 
 def _steps(trainings: Path) -> dict[str, int]:
-    """Return the newest checkpoint's step of each training under way; the folder of one that has ended is gone."""
-    folders = (path for path in trainings.glob("*") if path.is_dir())
-    return {path.name: newest_step(Places(path).checkpoints) for path in folders}
+    """Return the newest checkpoint's step of each training under way; one that has ended has a result, or is gone."""
+    places = (Places(path) for path in trainings.glob("*") if path.is_dir())
+    return {place.folder.name: newest_step(place.checkpoints) for place in places if not place.result.exists()}
