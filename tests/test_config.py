@@ -68,7 +68,7 @@ def faults(kind: type[Any], **document: Any) -> list[str]:
         parse(kind, {"usecase": "u", **document}, WHERE)
     head, *lines = caught.value.message.splitlines()
     assert head == f"{WHERE} has {len(lines)} fault{'s' if len(lines) > 1 else ''}:"
-    assert "sluiceway params" in caught.value.hint
+    assert "docs/params.md" in caught.value.hint
     return [line.removeprefix("  ") for line in lines]
 
 

@@ -69,4 +69,7 @@ def test_unknown_names_the_thing_the_nearest_and_all():
 
 
 def test_unknown_says_the_list_once_when_nothing_is_close():
-    assert unknown("pipeline", "zzz", ["verses"]).hint == "known: verses"
+    assert unknown("pipeline", "zzz", ["verses"]).hint == "one of verses"
+    assert unknown("server", "zzz", []).hint == "one of none"
+    assert unknown("server", "zzz", [], "see --help").hint == "see --help"
+    assert unknown("server", "zzz", ["a", "b"], "see --help").hint == "one of a, b; see --help"

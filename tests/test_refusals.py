@@ -26,8 +26,10 @@ def test_all_faults_of_params_are_told_at_once(project: Project) -> None:
     ("command", "code", "words"),
     [
         (("sluiceway", "train", "digitz"), 2, ("unknown pipeline 'digitz'", "did you mean 'digits'?")),
-        (("sluiceway", "sample", "nothing"), 2, ("unknown pipeline",)),
-        (("sluiceway", "params", "digits", "train.lrr"), 2, ("unknown option", "train.lr")),
+        (("sluiceway", "sample", "nothing"), 2, ("unknown pipeline", "one of digits", "`pipelines:` in params.yaml")),
+        (("sluiceway", "params", "digits", "train.lrr"), 2, ("unknown option", "mean 'train.lr'?", "lists every")),
+        (("sluiceway", "params", "digits", "trian"), 2, ("unknown option", "did you mean 'train'?")),
+        (("sluiceway", "params", "digits", "zzz"), 2, ("unknown option", "try: `sluiceway params digits` lists every")),
     ],
 )
 def test_unknown_names(finished: Project, command: tuple[str, ...], code: int, words: tuple[str, ...]) -> None:
@@ -37,6 +39,23 @@ def test_unknown_names(finished: Project, command: tuple[str, ...], code: int, w
 def test_wrong_usage_is_exit_code_2(finished: Project, tmp_path: Path) -> None:
     assert finished.run("sluiceway", "nonsense", check=False).returncode == 2
     assert_friendly(Project(tmp_path).run("sluiceway", "show", "digits", check=False), 2, "has no params.yaml")
+    below = Project(finished.root / "pipelines")
+    assert_friendly(below.run("sluiceway", "show", "digits", check=False), 2, f"run sluiceway in {finished.root},")
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        ("minimum: {acuracy: 0.5}", ("gates.model.minimum.acuracy: no such metric; did you mean 'accuracy'?",)),
+        ("maximum: {accuracy: 0.5}", ("gates.model.maximum.accuracy", "is better when higher; write it under minimum")),
+    ],
+)
+def test_a_threshold_that_cannot_be_meant_is_told_before_anything_runs(
+    project: Project, limits: str, words: tuple[str, ...]
+) -> None:
+    text = DIGITS_PARAMS.replace("minimum: {accuracy: 0.05}", limits)
+    (project.root / "pipelines/digits/params.yaml").write_text(text, encoding="utf-8")
+    assert_friendly(project.run("sluiceway", "validate", "digits", check=False), 1, *words, "its metrics are accuracy,")
 
 
 def test_missing_and_misplaced_raw_data(project: Project) -> None:

@@ -147,12 +147,22 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(choices) or 'none'}"
 
 
-def unknown(what: str, name: str, known: Iterable[str]) -> UnknownName:
-    """Build the error for a name that is not among the known ones."""
+def unknown(what: str, name: str, known: Iterable[str], otherwise: str = "") -> UnknownName:
+    """Build the error for a name that is not among the known ones.
+
+    Args:
+        what: kind of thing.
+        name: as it was given.
+        known: names there are, or of very many the nearest.
+        otherwise: what else there is to do.
+    """
     choices = sorted(known)
-    hint = nearest(name, choices)
-    listed = f"known: {', '.join(choices) or 'none'}"
-    return UnknownName(f"unknown {what} {name!r}", hint=hint if hint == listed else f"{hint} ({listed})")
+    hint, listed = nearest(name, choices), f"known: {', '.join(choices) or 'none'}"
+    if hint == listed:
+        hint = f"one of {', '.join(choices) or 'none'}" if choices or not otherwise else ""
+    elif len(choices) > 1:
+        hint = f"{hint} ({listed})"
+    return UnknownName(f"unknown {what} {name!r}", hint="; ".join(filter(None, (hint, otherwise))))
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

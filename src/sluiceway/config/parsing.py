@@ -46,7 +46,7 @@ def parse(
     document: Mapping[str, Any],
     where: Path,
     sections: Sequence[str] = (),
-    hint: str = "`sluiceway params` lists every option with its meaning",
+    hint: str = "docs/params.md lists every option with its meaning",
 ) -> Model:
     """Check a document against its type.
 

@@ -4,6 +4,7 @@ import json
 import sys
 import types
 from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -33,7 +34,10 @@ def explain(pipeline: Pipeline, wanted: str) -> None:
     options = list(_options(type(pipeline.params), pipeline.params))
     chosen = [each for each in options if f"{each[0]}.".startswith(f"{wanted}." if wanted else "")]
     if not chosen:
-        raise unknown("option", wanted, [name for name, *_ in options])
+        parts = [name.split(".") for name, *_ in options]
+        names = {".".join(each[:depth]) for each in parts for depth in range(1, len(each) + 1)}
+        close = get_close_matches(wanted, names, n=1)
+        raise unknown("option", wanted, close, f"`sluiceway params {pipeline.name}` lists every option")
     table = Table(box=None, padding=(0, 2, 0, 0))
     for title in ("option", "value", "meaning"):
         table.add_column(title, style="cyan" if title == "option" else "", overflow="fold")

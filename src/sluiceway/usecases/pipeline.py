@@ -1,5 +1,6 @@
 """A pipeline: a folder below ``pipelines/``, read, checked and joined with its use case."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Self
 
 from sluiceway.config import TRACKED, PipelineParams, ProjectParams, parse, read_yaml
 from sluiceway.data.places import STATE, home
-from sluiceway.errors import ConfigError, NotAProject, unknown
+from sluiceway.errors import ConfigError, NotAProject, nearest, unknown
 from sluiceway.usecases import find
 from sluiceway.usecases.base import Metric, Trial, UseCase
 
@@ -21,7 +22,9 @@ def project_params(root: Path) -> ProjectParams:
     """
     path = root / "params.yaml"
     if not path.exists():
-        raise NotAProject(f"{root} has no params.yaml", hint="run sluiceway in the root folder of a project")
+        above = next((each for each in root.absolute().parents if (each / "params.yaml").exists()), None)
+        where = f"{above}, the project above it" if above else "the root folder of a project"
+        raise NotAProject(f"{root} has no params.yaml", hint=f"run sluiceway in {where}")
     return parse(ProjectParams, read_yaml(path), path.relative_to(root))
 
 
@@ -46,7 +49,7 @@ class Pipeline:
         """
         project = project_params(root)
         if name not in project.pipelines:
-            raise unknown("pipeline", name, project.pipelines)
+            raise unknown("pipeline", name, project.pipelines, "a new one is written under `pipelines:` in params.yaml")
         path = root / "pipelines" / name / "params.yaml"
         where = path.relative_to(root)
         document = read_yaml(path)
@@ -56,7 +59,24 @@ class Pipeline:
         target = document.get("target")
         usecase = find(chosen, root, target if isinstance(target, str) else None)
         params = parse(usecase.params, document, where, TRACKED)
-        return cls(root=root, name=name, code=project.pipelines[name].code, params=params, usecase=usecase)
+        pipeline = cls(root=root, name=name, code=project.pipelines[name].code, params=params, usecase=usecase)
+        if faults := list(pipeline._misplaced()):
+            names = ", ".join(metric.name for metric in pipeline.metrics)
+            raise ConfigError(f"{where}: {'; '.join(faults)}", hint=f"its metrics are {names}")
+        return pipeline
+
+    def _misplaced(self) -> Iterator[str]:
+        """Yield what is wrong with the thresholds of the model gate, which would be told after the training only."""
+        known = {metric.name: metric for metric in self.metrics}
+        limits = self.params.gates.model
+        for section, names, higher in (("minimum", limits.minimum, True), ("maximum", limits.maximum, False)):
+            for name in names:
+                where = f"gates.model.{section}.{name}"
+                if name not in known:
+                    yield f"{where}: no such metric; {nearest(name, known)}"
+                elif known[name].higher_is_better is not higher:
+                    other = "minimum" if known[name].higher_is_better else "maximum"
+                    yield f"{where}: {name} is better when {'lower' if higher else 'higher'}; write it under {other}"
 
     @property
     def trial(self) -> Trial | None:
