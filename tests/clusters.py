@@ -6,10 +6,11 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import requests
 
 from projects import BIN, ROOT
@@ -95,12 +96,13 @@ def start(stack: ExitStack, command: list[str], log: Path, env: dict[str, str]) 
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    process.terminate()
-    try:
-        process.wait(60)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, 9)
-        process.wait()
+    """Power a node off: its own way out takes Ray some seconds for each of its processes."""
+    if process.poll() is None:
+        for each in psutil.Process(process.pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
+        process.kill()
+    process.wait()
 
 
 def until_closed(made: Ray) -> None:

@@ -88,9 +88,19 @@ def test_quarantine_names_the_commonest_reasons(tmp_path):
     reasons = ["blank: a", "blank: b", "unreadable: c", "empty: d", "empty: e", "empty: f", "odd: g", None]
     aside = [(None if number == 0 else str(number), reason) for number, reason in enumerate(reasons)]
     finding = asked(table(tmp_path, rows(), aside))["quarantined_share"]
-    assert "3 empty, 2 blank, 1 " in finding.check.message
+    assert "(3 empty, 2 blank, 1 odd, 2 for other reasons)" in finding.check.message
     assert "8 of 38 examples (21.05%)" in finding.check.message
     assert [(each.id, each.detail) for each in finding.offenders][:2] == [("without id", "blank: a"), ("1", "blank: b")]
+
+
+def test_what_a_person_left_out_is_no_bad_data(tmp_path):
+    """Who cleans labels is not refused for it."""
+    aside = [(f"out{number}", "left_out: two digits at once") for number in range(60)] + [("bad", "blank: a")]
+    check = asked(table(tmp_path, rows(), aside))["quarantined_share"].check
+    assert check.passed
+    assert check.figure == pytest.approx(1 / 31)
+    assert check.message.endswith("(1 blank); 10.00% may be; 60 more were left out by a person")
+    assert check.examples == ("bad",)
 
 
 def test_all_examples_quarantined_is_the_whole(tmp_path):

@@ -77,7 +77,7 @@ class TestSuggest:
         said = capsys.readouterr().out
         assert "120 examples accepted, 1 quarantined (not validated yet, nothing is kept)" in said
         assert "-> pipelines/digits/expectations.json" in said
-        assert "git diff pipelines/digits/expectations.json" in said
+        assert "edit or delete it in\n  pipelines/digits/expectations.json" in said
         assert said.rstrip().endswith("sluiceway expectations check digits")
         after = sorted(path.relative_to(first.root) for path in first.root.rglob("*"))
         assert after == sorted([*before, Path("pipelines/digits/expectations.json")])

@@ -95,6 +95,10 @@ def test_a_closed_cost_gate_fails_the_run_and_says_why(project: Project) -> None
     newest = runs_of(project, "digits")[0]
     assert newest["status"] == "FAILED"
     assert newest["sluiceway.verdict.cost"] == "closed"
+    assert "reports/digits/verdicts/cost.html has the figures, and `dvc repro register@digits` goes on" in done.stdout
+    shown = project.run("sluiceway", "show", "digits").stdout
+    assert "reports/digits/verdicts/cost.html" in shown
+    assert "dvc repro register@digits" in shown
 
 
 def test_a_closed_cost_gate_with_two_workers_is_as_clear(project: Project) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sluiceway.checks.base import MOST_OFFENDERS, Finding, Material, Offender, finding
-from sluiceway.data.table import SPLITS
+from sluiceway.data.table import LEFT_OUT, SPLITS
 from sluiceway.gates.verdict import Severity
 
 if TYPE_CHECKING:
@@ -28,20 +28,26 @@ def enough_examples(material: Material) -> Iterator[Finding]:
 
 
 def quarantined_share(material: Material) -> Iterator[Finding]:
-    """Ask whether few enough examples were set aside."""
+    """Ask whether few enough examples were set aside; what a person left out by a correction is not bad data."""
     import polars as pl
 
-    aside = pl.scan_parquet(material.quarantine)
-    bad, limit = _size(aside), material.limits.max_quarantined
+    every = pl.scan_parquet(material.quarantine)
+    by_a_person = pl.col("reason").str.starts_with(f"{LEFT_OUT}:").fill_null(False)
+    aside = every.filter(~by_a_person)
+    bad, left, limit = _size(aside), _size(every.filter(by_a_person)), material.limits.max_quarantined
     total = bad + _size(material.scan())
     share = bad / total if total else 0.0
-    kind = pl.col("reason").str.extract(r"^([^:]*)").alias("kind")
-    kinds = aside.group_by(kind).len().sort("len", "kind", descending=[True, False]).head(_REASONS).collect().rows()
-    why = ", ".join(f"{count:,} {name}" for name, count in kinds)
+    kind = pl.col("reason").str.extract(r"^([^:]*)").fill_null("without a reason").alias("kind")
+    kinds = aside.group_by(kind).len().sort("len", "kind", descending=[True, False]).collect().rows()
+    named = [f"{count:,} {name}" for name, count in kinds[:_REASONS]]
+    if others := sum(count for _, count in kinds[_REASONS:]):
+        named.append(f"{others:,} for other reasons")
+    why = f" ({', '.join(named)})" if named else ""
+    besides = f"; {left:,} more were left out by a person" if left else ""
     first = aside.select("id", pl.col("reason").fill_null("")).head(MOST_OFFENDERS).collect().rows()
     yield finding(
         "quarantined_share",
-        f"{bad:,} of {total:,} examples ({share:.2%}) are quarantined{f' ({why})' if why else ''}; {limit:.2%} may be",
+        f"{bad:,} of {total:,} examples ({share:.2%}) are quarantined{why}; {limit:.2%} may be{besides}",
         passed=share <= limit,
         figure=share,
         limit=limit,

@@ -57,6 +57,10 @@ class Example:
     set aside with this reason."""
 
 
+LEFT_OUT = "left_out"
+"""The reason of an example that a person took out by a correction."""
+
+
 class BadExample(Exception):
     """An example that cannot be learned from: it goes into quarantine with this reason.
 

@@ -80,9 +80,11 @@ def check(pipeline: Pipeline) -> None:
     console.print(_results(results, [each.get("kwargs", {}).get("mostly") for each in asked]))
     failed = [each for each in results if not each.passed]
     closing = [each for each in failed if each.severity == "close"]
+    usual = len(results) - len(asked)
+    own = f", {usual} of them always expected" if usual else ""
     colour = "red" if closing else "yellow" if failed else "green"
     console.print(
-        f"[bold]expectations[/] {pipeline.name}: [{colour}]{len(results) - len(failed)} of {len(results)} met[/], "
+        f"[bold]expectations[/] {pipeline.name}: [{colour}]{len(results) - len(failed)} of {len(results)} met[/]{own}, "
         f"{len(failed) - len(closing)} warn, {len(closing)} failed [dim]<- {shown}[/]"
     )
     if closing:
@@ -164,8 +166,8 @@ def _advice(pipeline: Pipeline, written: Path, *, aside: bool) -> Iterator[str]:
         yield f"[cyan]git diff --no-index {suite} {new}[/]"
         yield f"[cyan]sluiceway expectations suggest {pipeline.name} --force[/]  [dim]to replace it as a whole[/]"
     else:
-        yield "each expectation has a note of what was seen: keep, edit or delete it; then"
-        yield f"[cyan]git diff {suite}[/]"
+        yield "each expectation has a note of what was seen: keep, edit or delete it in"
+        yield f"[cyan]{suite}[/]"
     yield f"[cyan]sluiceway expectations check {pipeline.name}[/]"
 
 

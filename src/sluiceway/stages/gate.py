@@ -45,7 +45,8 @@ def gate(pipeline: Pipeline) -> None:
             passed["override"] = verdict.override.model_dump(mode="json")
         (pipeline.validated / "gate.json").write_text(json.dumps(passed, indent=1) + "\n", encoding="utf-8")
         colour = "green" if verdict.state == "open" else "yellow"
-        done("gate", pipeline, clock, f"data gate [{colour}]{verdict.state}[/]: {escape(verdict.reason)}")
+        said = verdict.reason.removeprefix("overridden") if verdict.override else f": {verdict.reason}"
+        done("gate", pipeline, clock, f"data gate [{colour}]{verdict.state}[/]{escape(said)}")
 
 
 def override(pipeline: Pipeline, why: str) -> None:

@@ -1,6 +1,7 @@
 """``sluiceway show``: the last run of a pipeline on one screen."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -38,7 +39,7 @@ def show(pipeline: Pipeline) -> None:
     for line in _results(pipeline):
         console.print(line)
     console.print(_times(pipeline))
-    for command, why in _next(pipeline):
+    for command, why in _next(pipeline, verdicts):
         console.print(f"  [cyan]{command}[/]  [dim]{why}[/]")
     console.print()
 
@@ -112,14 +113,28 @@ def _times(pipeline: Pipeline) -> Table:
     return table
 
 
-def _next(pipeline: Pipeline) -> list[tuple[str, str]]:
+def _next(pipeline: Pipeline, verdicts: Mapping[str, Verdict]) -> list[tuple[str, str]]:
+    """Return commands and files, each with what it is for: ways out of a closed gate, or what to do with a model."""
     name = pipeline.name
+    again = (f"dvc repro register@{name}", "go on, once that is mended")
+    if "data" in verdicts and not verdicts["data"].open:
+        return [
+            (f"reports/{name}/data/index.html", "what is wrong, with the worst examples; open it in a browser"),
+            again,
+        ]
+    if "cost" in verdicts and not verdicts["cost"].open:
+        return [
+            (f"reports/{name}/verdicts/cost.html", "what it would take; open it in a browser"),
+            (f"sluiceway params {name} gates.cost", "the limits; train.epochs and model make the training smaller"),
+            again,
+        ]
+    evaluated = (pipeline.reports / "report.html").exists()
     lower = f"pipelines/{name}/params.yaml:train.lr={pipeline.params.train.lr / 2:g}"
     return [
         ("make ui", f"MLflow: the runs of {name}, their curves, the registered versions"),
         (f"dvc exp run -S {lower} register@{name}", "try another learning rate"),
         ("dvc metrics diff", "compare with the last commit; dvc plots diff draws it"),
-        (f"reports/{name}/report.html", "the evaluation in full; open it in a browser"),
+        *([(f"reports/{name}/report.html", "the evaluation in full; open it in a browser")] if evaluated else []),
     ]
 
 

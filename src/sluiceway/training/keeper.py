@@ -1,5 +1,6 @@
 """Lightning's callback that closes intervals, asks the cost gate, saves checkpoints and keeps the best weights."""
 
+import os
 import secrets
 import time
 from contextlib import suppress
@@ -201,7 +202,7 @@ class Keeper(pl.Callback):
         if not verdict.open:
             if step not in self._job.plan.boundaries:  # there, the validation that belongs to the step is still to come
                 self._save(learner, step)
-            raise GateClosed(f"the cost gate is closed: {verdict.reason}", hint=COST_HINT)
+            raise GateClosed(f"the cost gate is closed: {verdict.reason}", hint=_cost_hint(self._job.pipeline))
 
     def _judge(self, step: int, seconds_per_step: float, spent: float) -> Verdict:
         """Hold what was spent, and what is to come, against the limits; the first, a closed and the last one stay."""
@@ -279,10 +280,18 @@ class Keeper(pl.Callback):
         return self._earlier_of_devices + (spent - self._earlier) * count()
 
 
-COST_HINT = (
-    "raise gates.cost.max_hours or gates.cost.max_cost, or make the training smaller (train.epochs, model); "
-    "reports/<pipeline>/verdicts/cost.html has the figures, and `dvc repro` goes on from the last checkpoint"
-)
+def _cost_hint(pipeline: str) -> str:
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    busy = (
+        f"this machine is busy (load {load:.0f} on {cores} cores): wait until it is not; or "
+        if load > 2 * cores
+        else ""
+    )
+    return (
+        f"{busy}raise gates.cost.max_hours or gates.cost.max_cost, or make the training smaller (train.epochs, model); "
+        f"reports/{pipeline}/verdicts/cost.html has the figures, "
+        f"and `dvc repro register@{pipeline}` goes on from the last checkpoint"
+    )
 
 
 PREEMPTED_HINT = "run the same command again, or `dvc repro`: it goes on from there"

@@ -17,7 +17,7 @@ from sluiceway.data.corrections import Correction
 from sluiceway.data.measuring.contents import DIGEST, SKETCH_COLUMNS, Amended, Judge, Tidy
 from sluiceway.data.measuring.store import Keys, Rows
 from sluiceway.data.splits import Sides, read_time
-from sluiceway.data.table import BadExample, Example, SplitName
+from sluiceway.data.table import LEFT_OUT, BadExample, Example, SplitName
 
 Flags = npt.NDArray[np.bool_]
 
@@ -245,7 +245,7 @@ class Listing:
                 self.stale.append(correction)
             elif correction.target is None:
                 self.left_out.add(example.id)
-                found[place] = str(BadExample("left_out", correction.note or "by a person"))
+                found[place] = str(BadExample(LEFT_OUT, correction.note or "by a person"))
             else:
                 self.corrected.add(example.id)
                 targets[place] = correction.target

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from sluiceway.data.lists import List, kind_of, open_list
 from sluiceway.data.sources import BETWEEN, byte_range, byte_ranges, files_below, opened
 from sluiceway.data.splits import read_time
 from sluiceway.data.table import BadExample
-from sluiceway.errors import UnknownLayout, nearest
+from sluiceway.errors import UnknownLayout
 from sluiceway.usecases.recommendation import columns
 from sluiceway.usecases.recommendation.columns import NAMES, plain, values_of
 from sluiceway.usecases.recommendation.params import InteractionData
@@ -243,11 +244,12 @@ def _check(path: Path, fields: Sequence[str], found: str) -> None:
     missing = [name for name in ("user", "item", "time") if not set(fields) & set(NAMES[name])]
     if missing:
         wanted = missing[0]
+        close = get_close_matches(wanted, fields, n=1, cutoff=0.7)
+        options = " and ".join(f"data.{name}_column" for name in missing)
         raise UnknownLayout(
             f"{path} has no column for the {' and the '.join(missing)}: {found}",
-            hint=f"name the {wanted} column {' or '.join(NAMES[wanted][:3])}, or set data.{wanted}_column; "
-            f"{nearest(wanted, fields)}; "
-            f"expected {LAYOUTS}",
+            hint=f"set {options}, or name the {wanted} column {' or '.join(NAMES[wanted][:3])}"
+            f"{f'; did you mean {close[0]!r}?' if close else ''}; expected {LAYOUTS}",
         )
 
 
