@@ -37,7 +37,7 @@ def test_a_run_outlives_its_terminal_and_is_followed_and_ended_from_another(tmp_
     )
     wait_for(tmp_path / "training")
     os.killpg(terminal.pid, signal.SIGHUP)  # the window is closed
-    said, _ = terminal.communicate(timeout=30)
+    said, _ = terminal.communicate(timeout=300)
     assert "submit nightly: run" in said
     assert "new data: data/raw/digits" in said  # it was followed until then
     (record,) = JobPlaces(kept.folder).records()
@@ -53,7 +53,7 @@ def test_a_run_outlives_its_terminal_and_is_followed_and_ended_from_another(tmp_
         text=True,
     )
     assert "preempted" in job(kept.project, "cancel", "nightly", **kept.env())
-    said, _ = follower.communicate(timeout=60)
+    said, _ = follower.communicate(timeout=300)
     assert follower.returncode == 75
     assert said.startswith("job nightly: digits at main")
     assert "nightly: told to stop; what was done is saved" in said

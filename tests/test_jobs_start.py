@@ -55,7 +55,7 @@ def test_sigterm_while_ray_starts_asks_for_a_requeue(moment: str, tmp_path: Path
     assert "told to leave while Ray was starting" in done.stdout
     # Its agents go on asking for the head for a minute and a half, and give up.
     left = [each for each in psutil.process_iter() if _test_of(each) == str(tmp_path) and each.name() in _CLUSTER]
-    assert psutil.wait_procs(left, timeout=60)[1] == []
+    assert psutil.wait_procs(left, timeout=300)[1] == []
 
 
 _CLUSTER = {"gcs_server", "raylet"}

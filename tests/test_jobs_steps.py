@@ -166,7 +166,7 @@ def test_a_notice_of_preemption_saves_the_work_and_asks_for_a_requeue(kept: Kept
     assert refused.returncode == 1
     assert "is busy with job 'nightly'" in refused.stdout
     process.send_signal(signal.SIGTERM)
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=300)
     assert process.returncode == 75, said
     assert beside(kept, "saved") == "1"  # it was told once
     assert kept.last()["event"] == "preempted"

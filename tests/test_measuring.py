@@ -369,8 +369,8 @@ def test_processes_end_with_their_parent(way, tmp_path):
     children = psutil.Process(parent.pid).children(recursive=True)
     assert len(children) >= 2
     parent.send_signal(way)
-    assert parent.wait(20) != 0
-    _, alive = psutil.wait_procs(children, timeout=20)
+    assert parent.wait(120) != 0
+    _, alive = psutil.wait_procs(children, timeout=120)
     assert not alive
 
 

@@ -108,7 +108,7 @@ def test_a_whole_stage_asks_for_a_requeue_and_dies_with_dvc(project: Project) ->
     beside = project.run("sluiceway", "train", "digits", check=False)
     assert_friendly(beside, 1, f"another process (process {worker_of(project)} on ", "is busy with pipeline 'digits'")
     os.kill(worker_of(project), signal.SIGTERM)
-    said = process.communicate(timeout=120)[0]
+    said = process.communicate(timeout=300)[0]
     assert process.returncode == 255  # DVC's own, whatever a stage returned
     assert "exited with 75" in said
     assert "told to leave: saved after step" in said
@@ -124,7 +124,7 @@ def test_a_whole_stage_asks_for_a_requeue_and_dies_with_dvc(project: Project) ->
     orphan = psutil.Process(worker_of(project))
     process.kill()  # DVC alone
     process.wait()
-    orphan.wait(timeout=60)
+    orphan.wait(timeout=300)
     later = newest(folder / "checkpoints")[0]
     assert later
     assert later.step >= saved.step + 30

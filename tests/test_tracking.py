@@ -798,7 +798,7 @@ def start_dying(root: Path, *words: str) -> "tuple[subprocess.Popen[str], str]":
 
 def test_a_run_that_a_dead_process_left_open_is_closed_and_no_other(pipeline: Pipeline) -> None:
     dead, left = start_dying(pipeline.root)
-    dead.wait(timeout=60)
+    dead.wait(timeout=300)
     alive, busy = start_dying(pipeline.root, "stay")
     registry = store.client(pipeline.root)
     where = store.experiment(pipeline.root, "dim")
@@ -823,7 +823,7 @@ def test_a_run_that_a_dead_process_left_open_is_closed_and_no_other(pipeline: Pi
 
 def test_a_number_that_another_process_has_now_does_not_keep_a_run_open(pipeline: Pipeline) -> None:
     dead, left = start_dying(pipeline.root)
-    dead.wait(timeout=60)
+    dead.wait(timeout=300)
     store.client(pipeline.root).set_tag(left, "sluiceway.process.pid", str(os.getpid()))
     store.client(pipeline.root).set_tag(left, "sluiceway.process.began", "1000000000.00")
     assert runs.close_abandoned(pipeline) == [("left", "KILLED")]

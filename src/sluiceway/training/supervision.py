@@ -75,6 +75,13 @@ class Trainer(TorchTrainer):
     def _initialize_and_run_controller(self, **arguments: Any) -> Any:
         return super()._initialize_and_run_controller(**(arguments | self._policies))
 
+    def _register_sigint_handler(self, controller: Any) -> None:
+        """Leave Ctrl-C to Python: the driver's end is that of the controller and of the workers.
+
+        Ray's handler waits for the controller, which on a busy machine takes a minute, takes no second Ctrl-C, and
+        ends the process with 0, as if it had trained to the end.
+        """
+
 
 class Torch(TorchConfig):
     """Ray's way to bring PyTorch's workers together, and a shorter one to part them."""
