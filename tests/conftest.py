@@ -1,12 +1,15 @@
 """Fixtures that more than one test module uses."""
 
+import os
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
 from projects import (
@@ -23,6 +26,13 @@ from projects import (
 # A shared machine may be slow at any moment: a test fails for what it finds, not for how long it took.
 settings.register_profile("sluiceway", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("sluiceway")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let several processes begin with the files that have most slow tests, and fill up with the quick ones."""
+    if hasattr(config, "workerinput"):
+        slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+        items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture(scope="session")
@@ -48,20 +58,28 @@ def digits_folder() -> Callable[[Path, int], Path]:
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, digits_folder: Callable[[Path, int], Path]) -> Project:
     """A project with two unlike pipelines that ran through once. Tests that change it must work on a copy."""
-    root = tmp_path_factory.mktemp("finished")
-    project = make_project(
-        root,
+    several = "PYTEST_XDIST_WORKER" in os.environ  # then it is made by the first process that wants it
+    root = (tmp_path_factory.getbasetemp().parent if several else tmp_path_factory.mktemp("once")) / "finished"
+    with FileLock(f"{root}.lock"):
+        project = Project(root)
+        if not (root / "first-run.log").exists():
+            _finish(project, digits_folder)
+    return project
+
+
+def _finish(project: Project, digits_folder: Callable[[Path, int], Path]) -> None:
+    make_project(
+        project.root,
         {
             "digits": ("image", DIGITS_PARAMS, suite(*DIGITS_SUITE)),
             "verses": ("text_generation", VERSES_PARAMS, suite(*VERSES_SUITE)),
         },
     )
-    digits_folder(root / "data" / "raw" / "digits", 40)
-    write_verses(root / "data" / "raw" / "verses")
+    digits_folder(project.root / "data" / "raw" / "digits", 40)
+    write_verses(project.root / "data" / "raw" / "verses")
     output = project.repro()
-    (root / "first-run.log").write_text(output, encoding="utf-8")
+    (project.root / "first-run.log").write_text(output, encoding="utf-8")
     project.commit()
-    return project
 
 
 @pytest.fixture
