@@ -1,6 +1,8 @@
 """The error tree: drawn as it is, carried across processes, helpful with names."""
 
+import errno
 import inspect
+import os
 import pickle
 import re
 
@@ -8,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluiceway import errors
+from sluiceway import cli, errors
 from sluiceway.errors import SluicewayError, UnknownName, nearest, unknown
 
 ALL = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, SluicewayError)]
@@ -73,3 +75,33 @@ def test_unknown_says_the_list_once_when_nothing_is_close():
     assert unknown("server", "zzz", []).hint == "one of none"
     assert unknown("server", "zzz", [], "see --help").hint == "see --help"
     assert unknown("server", "zzz", ["a", "b"], "see --help").hint == "one of a, b; see --help"
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(errno.EACCES, "must be allowed to"), (errno.ENOSPC, "make room"), (errno.EROFS, "reading only")],
+)
+def test_what_the_machine_refuses_is_told_without_a_trace(number, words, monkeypatch, capsys):
+    def refused() -> None:
+        raise OSError(number, os.strerror(number), "some/file")
+
+    monkeypatch.setattr(cli, "app", refused)
+    monkeypatch.delenv("SLUICEWAY_DEBUG", raising=False)
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert left.value.code == 1
+    said = capsys.readouterr().err
+    assert f"error: {os.strerror(number).lower()}: some/file" in said
+    assert words in said
+    monkeypatch.setenv("SLUICEWAY_DEBUG", "1")
+    with pytest.raises(OSError, match="some/file"):
+        cli.main()
+
+
+def test_what_the_machine_never_refuses_a_right_program_keeps_its_trace(monkeypatch):
+    def wrong() -> None:
+        raise FileNotFoundError(errno.ENOENT, "no such file", "some/file")
+
+    monkeypatch.setattr(cli, "app", wrong)
+    with pytest.raises(FileNotFoundError):
+        cli.main()

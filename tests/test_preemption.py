@@ -130,7 +130,9 @@ def test_a_whole_stage_asks_for_a_requeue_and_dies_with_dvc(project: Project) ->
     assert later.step >= saved.step + 30
     assert runs_of(project, "digits")[0]["status"] == "KILLED"
 
-    assert "train digits:" in project.repro("train@digits")
+    again = project.repro("train@digits")
+    assert f"train digits: goes on after step {later.step:,} of " in again
+    assert "train digits:" in again.replace("train digits: goes on", "")
     finished = runs_of(project, "digits")[0]
     assert (finished["id"], finished["status"]) == (run["id"], "FINISHED")
     assert project.json("reports/digits/training.json")["attempts"] == 3

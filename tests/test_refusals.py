@@ -1,5 +1,6 @@
 """What happens when something is wrong: each fault gets one clear message, a next step and the right exit code."""
 
+import re
 import shutil
 import signal
 import subprocess
@@ -152,6 +153,8 @@ def test_an_interrupted_training_is_killed_and_goes_on(project: Project, stop: s
     said, _ = process.communicate(timeout=300)
     assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 75}[stop], said
     assert "Traceback" not in said
+    if stop == signal.SIGINT:
+        assert re.search(r"the checkpoint of step \d+ is kept; `dvc repro register@digits` goes on from there", said)
     killed = runs_of(project, "digits")[0]
     assert killed["status"] == "KILLED"
 

@@ -3,6 +3,7 @@
 A command imports what it runs only when it runs, so that ``sluiceway --help`` answers at once.
 """
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -251,6 +252,23 @@ def main() -> None:
             raise
         typer.secho("interrupted", fg="yellow", err=True)
         sys.exit(130)
+    except OSError as error:
+        _fail(_of_the_machine(error))
+
+
+def _of_the_machine(error: OSError) -> SluicewayError:
+    """Say what the machine refused; what it never refuses a right program keeps its trace."""
+    ways = {
+        errno.EACCES: "who runs this must be allowed to",
+        errno.EPERM: "who runs this must be allowed to",
+        errno.EROFS: "the disk is there for reading only",
+        errno.ENOSPC: "make room on the disk",
+        errno.EDQUOT: "make room in what you may use of the disk",
+    }
+    if error.errno not in ways or _debugging():
+        raise error
+    where = f": {error.filename}" if error.filename else ""
+    return SluicewayError(f"{(error.strerror or str(error)).lower()}{where}", hint=ways[error.errno])
 
 
 def _debugging() -> bool:

@@ -89,8 +89,6 @@ def _sigterm_kept() -> Iterator[None]:
     try:
         yield
     except SystemExit:  # Ray's answer to SIGTERM, with exit codes of its own
-        raise Preempted(
-            "told to leave while Ray was starting", hint="run the same command again, or `dvc repro`"
-        ) from None
+        raise Preempted("told to leave while Ray was starting", hint="run the same command again") from None
     finally:
         signal.signal(signal.SIGTERM, handler)

@@ -50,7 +50,7 @@ def steps(pipeline: Pipeline, verdict: Verdict) -> "list[Step]":
     name, closing, found = pipeline.name, [check.name for check in verdict.closed_by], []
     closed = bool(closing) and not verdict.open
     if closed:
-        found.append(Step(f"Mend the data in data/raw/{name}, then:", "dvc repro"))
+        found.append(Step(f"Mend the data in data/raw/{name}, then:", f"dvc repro register@{name}"))
     if any(check.name in OF_LABELS and not check.passed for check in verdict.checks):
         found.append(Step("Let a person decide on the labels in doubt:", f"sluiceway labels review {name}"))
     if closed:

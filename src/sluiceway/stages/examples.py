@@ -76,7 +76,7 @@ def loader_of_row(pipeline: Pipeline, table: "pa.Table | pl.DataFrame") -> Calla
 
 def _content(pipeline: Pipeline, fetch: Callable[[], bytes], example: Example, wanted: str) -> bytes:
     """Fetch a content, compare it with what was validated, and put in what a person has corrected of it."""
-    hint = f"run `dvc repro`: data/raw/{pipeline.name} changed behind the gate"
+    hint = f"run `dvc repro register@{pipeline.name}`: data/raw/{pipeline.name} changed behind the gate"
     try:
         payload = fetch()
     except BadExample as bad:

@@ -116,7 +116,7 @@ def _sigterm_interrupts(name: str) -> Iterator[None]:
     except KeyboardInterrupt:
         if not heard:
             raise
-        raise Preempted(f"told to leave during {name}", hint="run the same command again, or `dvc repro`") from None
+        raise Preempted(f"told to leave during {name}", hint="run the same command again") from None
 
 
 def _leave_with_dvc() -> None:

@@ -36,8 +36,9 @@ def gate(pipeline: Pipeline) -> None:
             raise GateClosed(
                 f"the data gate is closed: {verdict.reason}",
                 hint=f"{report.relative_to(pipeline.root)}/index.html shows why; mend the data, or change the limits "
-                f"in pipelines/{pipeline.name}/ (params.yaml, expectations.json), then `dvc repro`; or let it through, "
-                f"on the record: `sluiceway gate {pipeline.name} --override 'the reason'`",
+                f"in pipelines/{pipeline.name}/ (params.yaml, expectations.json), "
+                f"then `dvc repro register@{pipeline.name}`; or let it through, on the record: "
+                f"`sluiceway gate {pipeline.name} --override 'the reason'`",
             )
         # Only what later stages depend on: a warning that comes or goes must not train the model again.
         passed: dict[str, object] = {"state": verdict.state, "subject": verdict.subject}
@@ -68,7 +69,10 @@ def override(pipeline: Pipeline, why: str) -> None:
         raise UsageError(f"pipeline {pipeline.name!r} has no verdict yet", hint=f"dvc repro gate@{pipeline.name}")
     verdict = overridden(Verdict.read(path), pipeline.overrides)
     if verdict.open:
-        raise UsageError(f"the data gate is {verdict.state}: there is nothing to override", hint="dvc repro")
+        raise UsageError(
+            f"the data gate is {verdict.state}: there is nothing to override",
+            hint=f"dvc repro register@{pipeline.name}",
+        )
     when = datetime.now(UTC).isoformat(timespec="seconds")
     made = record(verdict, pipeline.overrides, who=person(pipeline.root), when=when, why=" ".join(why.split()))
     let_through = verdict.model_copy(update={"override": made})

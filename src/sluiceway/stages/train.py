@@ -14,9 +14,10 @@ from sluiceway.errors import GateClosed
 from sluiceway.gates.cost import cost
 from sluiceway.gates.overrides import overridden
 from sluiceway.gates.verdict import Verdict
-from sluiceway.stages.console import Meter, progress, warn
+from sluiceway.stages.console import Meter, console, progress, warn
 from sluiceway.stages.frame import Clock, done, stage
 from sluiceway.training import driver, memory
+from sluiceway.training.checkpoints import newest_step
 from sluiceway.training.failures import Failure
 from sluiceway.training.job import Job, Places, seal, set_aside, unsealed, write_json
 from sluiceway.training.notice import heard
@@ -44,8 +45,8 @@ def train(pipeline: Pipeline) -> None:
         _warn_of_strain(pipeline)
         places = Places(Path(job.folder))
         notes = _Notes(places)
-        locks = locked(places.lock, f"training {job.subject}")
-        with locks, _put_away_when_done(pipeline, job), notes, _run_of(pipeline, job, clock) as run:
+        locks, told = locked(places.lock, f"training {job.subject}"), _told_where_it_stands(pipeline, job)
+        with locks, told, _put_away_when_done(pipeline, job), notes, _run_of(pipeline, job, clock) as run:
             with clock("tracking"):
                 _log_inputs(pipeline, run, places)
             shipper = Shipper(run, places.metrics, parse=_metric_points)
@@ -86,6 +87,22 @@ def _warn_of_strain(pipeline: Pipeline) -> None:
     strain = ShardedSplit(pipeline.shards, "train").strain(pipeline.params.train.shuffle_shards)
     if strain:
         warn(f"{strain}: they will be fetched again and again. Set a lower train.shuffle_shards, or a higher {LIMIT}")
+
+
+@contextmanager
+def _told_where_it_stands(pipeline: Pipeline, job: Job) -> Iterator[None]:
+    """Say from which step a training goes on, and after Ctrl-C from which it would."""
+    checkpoints = Places(Path(job.folder)).checkpoints
+    if step := newest_step(checkpoints):
+        console.print(f"[bold]train[/] {pipeline.name}: goes on after step {step:,} of {job.plan.steps:,}")
+    try:
+        yield
+    except KeyboardInterrupt:
+        step = newest_step(checkpoints)
+        kept = f"the checkpoint of step {step:,} is kept" if step else "there is no checkpoint yet"
+        again = f"`dvc repro register@{pipeline.name}` goes on"
+        console.print(f"[bold]train[/] {pipeline.name}: {kept}; {again}{' from there' if step else ''}")
+        raise
 
 
 @contextmanager

@@ -294,7 +294,7 @@ def _cost_hint(pipeline: str) -> str:
     )
 
 
-PREEMPTED_HINT = "run the same command again, or `dvc repro`: it goes on from there"
+PREEMPTED_HINT = "run the same command again: it goes on from there"
 _HELD = "held."
 
 
