@@ -256,3 +256,62 @@ def test_another_order_of_columns_is_no_change(tmp_path):
     given.select(reversed(given.columns)).write_parquet(now.examples)
     (finding,) = columns_as_before(now)
     assert finding.check.passed
+
+
+# Renamed: where folders are classes, a path is the id, and moving a file is relabelling it.
+
+
+def moved(count, at, target):
+    ids, contents, targets = rows(count)
+    return (
+        [f"{target}/{each}" if place in at else each for place, each in enumerate(ids)],
+        contents,
+        [target if place in at else each for place, each in enumerate(targets)],
+    )
+
+
+def test_a_content_that_moved_to_another_class_is_relabelled(tmp_path, before):
+    finding = found(examples_as_before, version(tmp_path, *moved(1_000, range(0, 40, 2), "b"), reference=before))[
+        LABELS
+    ]
+    assert not finding.check.passed
+    assert finding.check.figure == pytest.approx(20 / 1_000)
+    assert "20 of 1,000 known examples have another target than in p version 3" in finding.check.message
+    assert [(each.id, each.detail) for each in finding.offenders][:2] == [
+        ("b/e0", "was a as e0, is b"),
+        ("b/e2", "was a as e2, is b"),
+    ]
+
+
+def test_a_content_that_took_the_name_of_another_is_relabelled(tmp_path, before):
+    """The file that was there is gone, and another one of the other class lies in its place."""
+    ids, contents, targets = (list(column) for column in rows(1_000))
+    for at in range(0, 40, 2):  # a's content lies under b's name
+        contents[at + 1] = contents[at]
+    keep = [at for at in range(1_000) if at >= 40 or at % 2]
+    table = [[column[at] for at in keep] for column in (ids, contents, targets)]
+    finding = found(examples_as_before, version(tmp_path, *table, reference=before))[LABELS]
+    assert finding.check.offenders == 20
+    assert finding.offenders[0].detail == "was a as e0, is b"
+
+
+def test_other_names_alone_are_no_other_labels(tmp_path, before):
+    ids, contents, targets = rows(1_000)
+    finding = found(
+        examples_as_before, version(tmp_path, [f"new/{each}" for each in ids], contents, targets, reference=before)
+    )[LABELS]
+    assert finding.check.passed
+    assert finding.check.figure == 0
+    assert finding.check.offenders == 0
+
+
+def test_copies_are_nobodys_former_selves(tmp_path):
+    """Of a content that is there twice, nobody knows which of both it was."""
+    ids, contents, targets = rows(1_000)
+    contents[0] = contents[1]
+    before = registered(version(tmp_path, ids, contents, targets, name="before"), "p version 3")
+    ids[:2], targets[:2] = ["x", "y"], ["b", "b"]
+    assert (
+        found(examples_as_before, version(tmp_path, ids, contents, targets, reference=before))[LABELS].check.offenders
+        == 0
+    )

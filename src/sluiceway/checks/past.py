@@ -3,7 +3,7 @@
 Ids are joined by 64-bit hashes, lazily: ten million rows of either version fit into little memory.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from sluiceway.checks.base import MOST_OFFENDERS, Finding, Material, Offender, Reference, finding
@@ -46,20 +46,24 @@ def columns_as_before(material: Material) -> Iterator[Finding]:
 
 def examples_as_before(material: Material) -> Iterator[Finding]:
     """Ask whether known ids are still there, and still mean the same content and the same target."""
+    import polars as pl
+
     reference = material.reference
     if reference is None:
         return
-    before, known = _joined(material, reference)
+    old, now = _hashed(material, reference)
+    before = int(old.select(pl.len()).collect().item())
     if not before:
         return
+    known = _known(old, now)
     yield _kept(material, reference, before, known)
     yield _same_meaning(material, reference, known)
     if material.target != "none":
-        yield _same_targets(material, reference, known)
+        yield _same_targets(material, reference, known, _renamed(old, now))
 
 
-def _joined(material: Material, reference: Reference) -> "tuple[int, pl.DataFrame]":
-    """Return the number of examples before, and those known now: ``row``, ``key``, ``moved``, ``relabelled``."""
+def _hashed(material: Material, reference: Reference) -> "tuple[pl.LazyFrame, pl.LazyFrame]":
+    """Return the examples before and now: hashes ``key``, ``content`` and ``target``, and the ``row`` of now."""
     import polars as pl
 
     target = pl.col("target")
@@ -69,13 +73,32 @@ def _joined(material: Material, reference: Reference) -> "tuple[int, pl.DataFram
     def hashed(rows: "pl.LazyFrame") -> "pl.LazyFrame":
         return rows.select(key=pl.col("id").hash(), content=pl.col("checksum").hash(), target=target.hash())
 
-    before = hashed(pl.scan_parquet(reference.examples))
-    now = hashed(material.scan()).with_row_index("row")
-    count = int(before.select(pl.len()).collect().item())
+    return hashed(pl.scan_parquet(reference.examples)), hashed(material.scan()).with_row_index("row")
+
+
+def _known(before: "pl.LazyFrame", now: "pl.LazyFrame") -> "pl.DataFrame":
+    """Return the examples whose ids were known: ``row``, ``key``, ``moved``, ``relabelled``."""
+    import polars as pl
+
     both = now.join(before, on="key", suffix="_before", maintain_order="left")
     moved = pl.col("content") != pl.col("content_before")
     relabelled = ~moved & (pl.col("target") != pl.col("target_before"))
-    return count, both.select("row", "key", moved=moved, relabelled=relabelled).collect(engine="streaming")
+    return both.select("row", "key", moved=moved, relabelled=relabelled).collect(engine="streaming")
+
+
+def _renamed(before: "pl.LazyFrame", now: "pl.LazyFrame") -> "pl.DataFrame":
+    """Return ``row``, ``key``, ``key_before``, ``relabelled`` of contents, each there once, that had another id.
+
+    A picture is relabelled so where folders are classes: its path is its id.
+    """
+    import polars as pl
+
+    same = ["key", "content"]
+    new = now.join(before, on=same, how="anti").unique("content", keep="none")
+    old = before.join(now, on=same, how="anti").unique("content", keep="none")
+    both = new.join(old, on="content", suffix="_before").sort("row")
+    relabelled = pl.col("target") != pl.col("target_before")
+    return both.select("row", "key", "key_before", relabelled=relabelled).collect(engine="streaming")
 
 
 def _kept(material: Material, reference: Reference, before: int, known: "pl.DataFrame") -> Finding:
@@ -116,26 +139,31 @@ def _same_meaning(material: Material, reference: Reference, known: "pl.DataFrame
     )
 
 
-def _same_targets(material: Material, reference: Reference, known: "pl.DataFrame") -> Finding:
+def _same_targets(material: Material, reference: Reference, known: "pl.DataFrame", renamed: "pl.DataFrame") -> Finding:
     """A person's corrections are left out: they are there to change targets."""
     import polars as pl
 
-    limit = material.limits.max_changed
-    rows = known.filter(known["relabelled"])
+    limit, kept = material.limits.max_changed, known.filter(~known["moved"])
+    count = kept.height + renamed.height
+    by_id = kept.select("row", "key", "relabelled", key_before="key")
+    rows = pl.concat([by_id, renamed.select(by_id.columns)]).filter(pl.col("relabelled")).sort("row")
     if material.corrected:
         corrected = pl.Series(sorted(material.corrected), dtype=pl.String).hash().implode()
         rows = rows.filter(~pl.col("key").is_in(corrected))
-    share = rows.height / max(1, known.height)
+    share = rows.height / max(1, count)
     named = _named(material, rows["row"])
-    old = _targets_before(reference, [name for name, _ in named])
+    old = _before(reference, rows["key_before"].head(len(named)))
     return finding(
         "labels_as_before",
-        f"{rows.height:,} of {known.height:,} known examples have another target than in {reference.name} "
+        f"{rows.height:,} of {count:,} known examples have another target than in {reference.name} "
         f"({share:.2%}); {limit:.2%} may",
         passed=share <= limit or (rows.height <= _FEW and limit > 0),
         figure=round(share, 6),
         limit=limit,
-        offenders=[Offender(name, f"was {old.get(name) or _NONE}, is {target or _NONE}") for name, target in named],
+        offenders=[
+            Offender(name, f"was {was or _NONE}{f' as {former}' if former != name else ''}, is {target or _NONE}")
+            for (name, target), (former, was) in zip(named, old, strict=True)
+        ],
         count=rows.height,
     )
 
@@ -149,9 +177,10 @@ def _named(material: Material, rows: "pl.Series") -> list[tuple[str, str | None]
     )
 
 
-def _targets_before(reference: Reference, ids: Sequence[str]) -> dict[str, str | None]:
+def _before(reference: Reference, keys: "pl.Series") -> list[tuple[str, str | None]]:
+    """Return ids and targets before, of these hashes of ids and in their order."""
     import polars as pl
 
-    table = pl.scan_parquet(reference.examples).select("id", "target")
-    wanted = pl.LazyFrame({"id": ids}, schema={"id": pl.String})
-    return dict(table.join(wanted, on="id", how="semi").collect(engine="streaming").rows())
+    wanted = keys.to_frame("key").lazy().with_row_index("place")
+    table = pl.scan_parquet(reference.examples).select("id", "target", key=pl.col("id").hash())
+    return wanted.join(table, on="key").sort("place").collect(engine="streaming").select("id", "target").rows()
