@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from projects import ROOT, Project, assert_friendly, runs_of
 from sluiceway.config import TRACKED, Domain, Train, Tune
 from sluiceway.evaluation.search_page import SearchResult, Tried, headline, search_page
 from sluiceway.stages.tune_edit import difference, edited
+from sluiceway.tracking.lineage import shards_are_older
 from sluiceway.training import driver
 from sluiceway.training.plan import plan
 from sluiceway.training.search import better, points, rung, score, search, shares, value_at
@@ -223,6 +225,17 @@ def start_and_kill(project: Project) -> Path:
             return begun[0]
         time.sleep(0.02)
     raise AssertionError(f"the search ended with {process.returncode} before it could be killed")
+
+
+@pytest.mark.slow
+def test_shards_of_older_data_are_not_searched_on(project: Project) -> None:
+    project.set("digits", "tune", {"space": {"train.lr": {"choice": [0.01]}}, "trials": 1})
+    table = project.root / "data" / "validated" / "digits" / "examples.parquet"
+    assert not shards_are_older(Pipeline.load("digits", project.root))
+    table.unlink()
+    pq.write_table(pq.read_table(project.root / "data" / "validated" / "verses" / "examples.parquet"), table)
+    done = project.run("sluiceway", "tune", "digits", check=False)
+    assert_friendly(done, 2, "the shards of digits are of older data", "dvc repro preprocess@digits")
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from rich import box
 from rich.table import Table
 
 from sluiceway.data.places import locked
-from sluiceway.errors import TrainingError
+from sluiceway.errors import TrainingError, UsageError
 from sluiceway.evaluation import text
 from sluiceway.evaluation.search_page import SearchResult, Tried, headline, search_page
 from sluiceway.gates.cost import cost
@@ -41,9 +41,17 @@ def tune(pipeline: Pipeline, *, apply: bool = False) -> None:
 
     Raises:
         ConfigError: the space names what cannot be searched, or a value that an option cannot have.
+        UsageError: the shards are of older data.
         TrainingError: every trial failed.
     """
+    from sluiceway.tracking.lineage import shards_are_older
+
     with stage("tune", pipeline) as clock:
+        if shards_are_older(pipeline):
+            raise UsageError(
+                f"the shards of {pipeline.name} are of older data than was validated",
+                hint=f"dvc repro preprocess@{pipeline.name}",
+            )
         found = search(pipeline)
         folder = pipeline.state / "tuning" / found.key
         if found.impossible:
@@ -213,10 +221,14 @@ def _refuse_if_all_failed(result: SearchResult) -> None:
 def _table(result: SearchResult) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2))
     options = list(result.trials[0].values)
-    for title in ("  trial", "end", result.metric, *options, "seconds", f"cost, {result.currency}"):
-        table.add_column(title, justify="left" if title in ("  trial", "end") else "right", overflow="fold")
+    leaves = [option.rpartition(".")[2] for option in options]
+    short = leaves if len(set(leaves)) == len(leaves) else options
+    table.add_column("  trial", no_wrap=True)
+    table.add_column("end", no_wrap=True)
+    for title in (result.metric, *short, "seconds", f"cost, {result.currency}"):
+        table.add_column(title, justify="right", overflow="fold")
     for trial in result.ranked[:_SHOWN]:
-        name = f"  {trial.number}{' (as it is now)' if trial.number == 0 else ''}"
+        name = f"  {trial.number}{' (now)' if trial.number == 0 else ''}"
         values = [str(trial.values[option]) for option in options]
         end = {"": "not ended", "pruned": "stopped"}.get(trial.end, trial.end)
         cells = [name, end, text.number(trial.score), *values, f"{trial.seconds:.1f}", f"{trial.cost:.2g}"]

@@ -1,5 +1,6 @@
 """What a run and a model came from, as MLflow tags: code, data, environment. No secrets, no environment dumped."""
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -133,6 +134,19 @@ def _dvc_hashes(pipeline: Pipeline) -> dict[str, str]:
             if entry.get("path") and entry.get("md5"):
                 hashes[str(entry["path"])] = str(entry["md5"])
     return hashes
+
+
+def shards_are_older(pipeline: Pipeline) -> bool:
+    """Whether DVC made the shards from another example table than the one that is there; not where it does not know."""
+    table = pipeline.validated / "examples.parquet"
+    stage = (_document(pipeline.root / "dvc.lock").get("stages") or {}).get(f"preprocess@{pipeline.name}") or {}
+    path = table.relative_to(pipeline.root).as_posix()
+    known = next((entry.get("md5") for entry in _entries(stage, "deps") if entry.get("path") == path), None)
+    if known is None or not table.exists():
+        return False
+    with table.open("rb") as file:
+        now = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    return bool(now != known)
 
 
 def _document(path: Path) -> Mapping[str, Any]:
