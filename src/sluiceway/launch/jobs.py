@@ -14,7 +14,7 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 from sluiceway.config import Section, parse, read_yaml
 from sluiceway.errors import ConfigError, nearest, unknown
 from sluiceway.launch.schedules import check_cron, check_zone
-from sluiceway.usecases.pipeline import project_params
+from sluiceway.usecases.pipeline import params_file, project_params
 
 JOBS = Path("infra") / "jobs.yaml"
 Event = Literal["promoted", "kept", "closed", "failed", "preempted", "unchanged"]
@@ -299,7 +299,7 @@ def _strangers(root: Path, name: str, job: Job, pipelines: Mapping[str, object])
 
 def workers_of(root: Path, pipeline: str) -> int:
     """Return how many workers a pipeline needs at least; its file is checked elsewhere, not here."""
-    path = root / "pipelines" / pipeline / "params.yaml"
+    path = root / params_file(pipeline)
     train = read_yaml(path).get("train") if path.exists() else None
     workers = train.get("workers", 1) if isinstance(train, dict) else 1
     least = workers[0] if isinstance(workers, list) and workers else workers

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from sluiceway.data.documents import read_json
 from sluiceway.data.outcomes import read_outcomes, write_outcomes
 from sluiceway.data.shards import ShardedSplit, digest
 from sluiceway.stages.console import asked, progress
@@ -135,15 +136,15 @@ def _gather(
 
     settings, metric = pipeline.params.evaluate, pipeline.usecase.metrics[0]
     name, outcomes = next(iter(learners.items()))
-    training = _read(pipeline.reports / "training.json")
-    data_gate = _read(pipeline.validated / "gate.json")
+    training = read_json(pipeline.reports / "training.json")
+    data_gate = read_json(pipeline.validated / "gate.json")
     load = loader_of_row(pipeline, table)
     others = {other: answers for other, answers in learners.items() if other != name}
     evidence = Evidence(loaded.model, loaded.encoding, outcomes, load, others)
     return Evaluation(
         pipeline=pipeline.name,
         model=name,
-        run_id=_read(pipeline.model / "run.json")["run_id"],
+        run_id=read_json(pipeline.model / "run.json")["run_id"],
         cost=f"{training['cost']:.2g} {training['currency']} ({training['seconds']:.0f} seconds of training)",
         count=len(outcomes["row"]),
         metrics=pipeline.metrics,
@@ -238,7 +239,7 @@ def _log(pipeline: Pipeline, clock: Clock, document: dict[str, Any]) -> None:
             figures[f"baseline/{_metric_name(learner)}"] = scores[first]["value"]
         if "calibration_error" in document:
             figures["test/calibration_error"] = document["calibration_error"]
-        with attach_run(pipeline, _read(pipeline.model / "run.json")["run_id"]) as run:
+        with attach_run(pipeline, read_json(pipeline.model / "run.json")["run_id"]) as run:
             run.log_figures({name: value for name, value in figures.items() if value is not None})
             run.log_metrics(_depths(document))
             run.set_tags({"mlflow.note.content": _note(pipeline, document)})
@@ -286,8 +287,3 @@ def _curves(folder: Path) -> list[dict[str, float]]:
                     {"step": step} | {f"{side}/{name}": float(value) for name, value in line.items() if value}
                 )
     return records
-
-
-def _read(path: Path) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return document

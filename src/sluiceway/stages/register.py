@@ -3,7 +3,10 @@
 import json
 from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
+
 from sluiceway.config import Evaluate
+from sluiceway.data.documents import read_json
 from sluiceway.gates import model as model_gate
 from sluiceway.gates.model import Standing
 from sluiceway.gates.verdict import Verdict
@@ -32,7 +35,7 @@ def register(pipeline: Pipeline) -> None:
     from sluiceway.evaluation.report import write_verdict
 
     with stage("register", pipeline) as clock:
-        evaluation = _read(pipeline.reports / "evaluation.json")
+        evaluation = read_json(pipeline.reports / "evaluation.json")
         with clock("tracking"):
             from sluiceway.tracking import registry
             from sluiceway.tracking.runs import attach_run
@@ -40,7 +43,7 @@ def register(pipeline: Pipeline) -> None:
             name = registry.registry_name(pipeline)
             champion = registry.champion(pipeline.root, name)
             verdict = _judge(pipeline, evaluation, champion)
-            with attach_run(pipeline, _read(pipeline.model / "run.json")["run_id"]) as run:
+            with attach_run(pipeline, read_json(pipeline.model / "run.json")["run_id"]) as run:
                 run.log_verdict(verdict)
                 version = registry.register_model(
                     pipeline,
@@ -77,7 +80,7 @@ def _judge(pipeline: Pipeline, evaluation: dict[str, Any], champion: "Version | 
         scores=scores,
         limits=pipeline.params.gates.model,
         pipeline=pipeline.name,
-        subject=_read(pipeline.model / "manifest.json")["weights.safetensors"],
+        subject=read_json(pipeline.model / "manifest.json")["weights.safetensors"],
     )
 
 
@@ -114,7 +117,7 @@ def _example_rows(pipeline: Pipeline) -> list[dict[str, Any]]:
 def _tags(pipeline: Pipeline, evaluation: dict[str, Any], verdict: Verdict) -> dict[str, str]:
     from sluiceway.tracking.lineage import lineage
 
-    data_gate = _read(pipeline.validated / "gate.json")
+    data_gate = read_json(pipeline.validated / "gate.json")
     states = {
         "data": data_gate["state"],
         "cost": Verdict.read(pipeline.reports / "verdicts" / "cost.json").state,
@@ -156,9 +159,4 @@ def _summary(version: "Version", champion: "Version | None", verdict: Verdict) -
     if verdict.open:
         return said + f"[green]{verdict.state}[/]: it is the champion now"
     stays = f"version {champion.number} stays champion" if champion else "there is no champion yet"
-    return said + f"[red]{verdict.state}[/]: {verdict.reason}; {stays}"
-
-
-def _read(path: Any) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return document
+    return said + f"[red]{verdict.state}[/]: {escape(verdict.reason)}; {stays}"

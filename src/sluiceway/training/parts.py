@@ -11,6 +11,7 @@ import threading
 import time
 from pathlib import Path
 
+from sluiceway.data.documents import write_json
 from sluiceway.errors import DiskFull, room_for
 from sluiceway.training.checkpoints import (
     DRAFT,
@@ -22,7 +23,6 @@ from sluiceway.training.checkpoints import (
     size_of,
     write_part,
 )
-from sluiceway.training.job import write_json
 
 _PATIENCE = 120.0
 """Seconds for which rank 0 waits for the parts of the others."""
