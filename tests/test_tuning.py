@@ -18,6 +18,7 @@ from sluiceway.evaluation.search_page import SearchResult, Tried, headline, sear
 from sluiceway.stages.tune_edit import difference, edited
 from sluiceway.tracking.lineage import shards_are_older
 from sluiceway.training import driver
+from sluiceway.training.job import Places, seal
 from sluiceway.training.plan import plan
 from sluiceway.training.search import better, points, rung, score, search, shares, value_at
 from sluiceway.training.trials import Record, Trial
@@ -174,6 +175,26 @@ def test_a_record_that_was_altered_is_not_believed(tmp_path: Path) -> None:
     assert (trial.read() or Record({}, "")).rungs[1] == 0.5
     path.write_text(path.read_text(encoding="utf-8").replace("0.5", "0.1"), encoding="utf-8")
     assert trial.read() is None
+
+
+def test_a_trial_that_ends_while_others_add_up_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trial = Trial(tmp_path)
+    trial.job.mkdir()
+    places = Places(trial.job)
+    seal(places.next_attempt(), {"seconds": 5.0, "workers": 2})
+    trial.write(Record({}, "abc"))
+    listed = Places.attempts
+
+    def then_it_ends(self: Places) -> list[Path]:
+        found = listed(self)
+        monkeypatch.setattr(Places, "attempts", listed)
+        trial.end("pruned")
+        return found
+
+    monkeypatch.setattr(Places, "attempts", then_it_ends)
+    now = trial.now()
+    assert (now.end, now.seconds, now.device_seconds) == ("pruned", 5.0, 10.0)
+    assert [path.name for path in tmp_path.iterdir()] == ["record.json"]
 
 
 # With a project's shards.

@@ -190,7 +190,7 @@ class Keeper(pl.Callback):
         """Time some steps, predict the rest, and stop with the work saved when it is not worth its price."""
         limits = self._params.gates.cost
         done = step - learner.start
-        working = spent - self._paused
+        working = spent - from_first(self._paused)  # by rank 0's clock, as what was spent: all must judge alike
         if self._probe is None:
             if done >= limits.probe_steps:
                 self._probe = (step, working)

@@ -4,6 +4,7 @@ What happens at step s depends on (seed, s) and the weights alone. The learning 
 seeded by (seed, s, rank), and the loaders read at s; so a checkpoint needs the weights, the optimizer and s.
 """
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -176,7 +177,7 @@ class Learner(pl.LightningModule):
             NotFinite: a figure is NaN or infinite.
         """
         for name, figure in figures.items():
-            if figure != figure or figure in (float("inf"), float("-inf")):
+            if not math.isfinite(figure):
                 rate = self.plan.rate(max(0, self.step - 1), self._train)
                 raise NotFinite(
                     f"{name} became {figure} by step {self.step}, at a learning rate of {rate:.3g}",

@@ -10,6 +10,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -261,10 +262,8 @@ _PATIENCE = 120.0
 """Seconds after which a trial's former process is not waited for any longer: Ray ends it with its driver."""
 
 
-def _waited_for(path: Path) -> Any:
+def _waited_for(path: Path) -> ExitStack:
     """Hold a lock, waiting for a process that is being ended."""
-    from contextlib import ExitStack
-
     deadline = time.monotonic() + _PATIENCE
     while True:
         stack = ExitStack()
