@@ -82,7 +82,7 @@ def show(evidence: Evidence, modality: Modality) -> list[Panel]:
     """Show the surest mistakes."""
     classes, outcomes = evidence.encoding["classes"], evidence.outcomes
     wrong = np.flatnonzero(outcomes["correct"] == 0)
-    worst = wrong[np.argsort(-outcomes["confidence"][wrong])][:_SHOWN]
+    worst = wrong[np.argsort(-outcomes["confidence"][wrong], kind="stable")][:_SHOWN]
     figures = []
     for item in worst:
         target, answer = (html.escape(classes[outcomes[name][item]]) for name in ("target", "predicted"))
