@@ -24,6 +24,7 @@ _SECRET_NAME = re.compile(r"PASS|TOKEN|SECRET|KEY|CREDENTIAL|WEBHOOK", re.IGNORE
 _SHORTEST = 6
 """Letters of a secret below which it would also be found in innocent words."""
 _LINE = 400
+_SHOWN = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,12 @@ def run(*words: str, folder: Path | None = None, seconds: float, **environment: 
         process.communicate()
         raise TimeoutError(f"`{words[0]}` gave no answer within {seconds:g} s") from None
     return Said(process.returncode, output.strip())
+
+
+def some(texts: Sequence[str]) -> str:
+    """Name the first few of several, and count the rest."""
+    more = f" and {len(texts) - _SHOWN} more" * (len(texts) > _SHOWN)
+    return f"{', '.join(texts[:_SHOWN])}{more}"
 
 
 def skew(told: float, before: float, after: float, resolution: float = 0.0) -> float:
