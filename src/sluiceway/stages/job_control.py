@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
+from rich.markup import escape
 from rich.table import Table
 
 from sluiceway.errors import UsageError
@@ -92,7 +93,7 @@ def cancel(root: Path, name: str, *, here: bool = False) -> int:
         return 0
     places = JobPlaces.of(root, name)
     ended = local.cancel(places, _newest(name, places.records()), job.grace + _PATIENCE)
-    console.print(f"[bold]cancel[/] {name}: {ended.state}: {ended.sentence or 'it had ended'}")
+    console.print(f"[bold]cancel[/] {name}: {ended.state}: {escape(ended.sentence) or 'it had ended'}")
     return 0
 
 
