@@ -71,7 +71,7 @@ def read(raw: Path, data: DrivingData) -> Iterator[Example]:
         what = "table that says how they were steered" if known else "images beside the tables" if paths else "frames"
         raise not_understood(raw, what, LAYOUTS, (unpack(raw),))
     logs = [_log(path, data) for path in paths]
-    sides = split_folders(raw, paths)
+    sides = split_folders(raw, (below(raw, path) for path in paths))
     named: set[str] = set()
     found = [each for log in logs for each in _lines(raw, log, known, named, sides, data)]
     if not any(each.source in known for each in found):
