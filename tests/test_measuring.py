@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -23,6 +24,7 @@ from sluiceway.config import DataParams, Split
 from sluiceway.data.corrections import Correction
 from sluiceway.data.measuring import engines
 from sluiceway.data.measuring import measure_all as measuring
+from sluiceway.data.measuring.contents import SKETCH_COLUMNS
 from sluiceway.data.measuring.engines import all_cores, inline, processes
 from sluiceway.data.measuring.measure_all import measure_all
 from sluiceway.data.measuring.memo import Memo
@@ -445,6 +447,26 @@ def test_copies_at_the_edge_of_a_sample_are_taken_in_order():
     draws = np.array([9, 1, 9, 9, 2, 9, 3], np.uint64)
     sample.add(np.arange(7), draws, empty)
     assert sample.finish(7).rows.tolist() == [0, 1, 2, 4, 6]
+
+
+def test_a_sample_takes_columns_in_whatever_pieces(tmp_path):
+    payloads = [b"good %d" % number for number in range(50)]
+    found = {"features": [features(each, None).tobytes() for each in payloads]}
+    found["signature"] = [signature(parts(each, None)).tobytes() for each in payloads]
+    columns = {field.name: pa.array(found.get(field.name, [None] * 50), field.type) for field in SKETCH_COLUMNS}
+    whole = pa.table(columns, SKETCH_COLUMNS)
+    draws = np.random.default_rng(0).integers(0, 1 << 60, 50).astype(np.uint64)
+    pieces = pa.concat_tables([whole.slice(0, 7), whole.slice(7, 0), whole.slice(7, 20), whole.slice(27)])
+    for most in (100, 50, 12):
+        expected = np.sort(np.argsort(draws)[:most])
+        for table in (whole, pieces):
+            sample = Sample(most, ("features", "signature"), "x")
+            for start, end in ((0, 3), (3, 30), (30, 50)):
+                sample.add(np.arange(start, end), draws[start:end], table.slice(start, end - start))
+            kept = sample.finish(50)
+            assert kept.rows.tolist() == expected.tolist()
+            assert np.array_equal(kept.features, [features(payloads[row], None) for row in expected])
+            assert np.array_equal(kept.signatures, [signature(parts(payloads[row], None)) for row in expected])
 
 
 @given(most=st.integers(1, 10**6), position=st.integers(0, 10**9))

@@ -60,7 +60,8 @@ class Sketches:
                 flat = pa.array(np.ascontiguousarray(matrix).reshape(-1))
                 columns[name] = pa.FixedSizeListArray.from_arrays(flat, matrix.shape[1])
         path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(pa.table(columns), path, compression="zstd")
+        # Hardly a number stands twice: a dictionary of them would be given up after a while.
+        pq.write_table(pa.table(columns), path, compression="zstd", use_dictionary=False)
 
 
 def _matrix(table: pa.Table, name: str, kind: type[Number]) -> npt.NDArray[Number] | None:
