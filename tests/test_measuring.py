@@ -390,6 +390,30 @@ def test_sketches_are_of_the_accepted_rows(mixture, tmp_path):
         assert np.array_equal(found.signatures[row], signature(parts(payload, PARAMS)))
 
 
+@pytest.mark.parametrize("count", [0, 1, 700])
+def test_sketches_are_read_as_they_were_written(tmp_path, count):
+    rng = np.random.default_rng(0)
+    sketches = Sketches(
+        rows=np.arange(count) * 2,
+        features=rng.normal(size=(count, 9)).astype(np.float32)[:, ::2],
+        signatures=rng.integers(0, 1 << 32, (count, SIGNATURE), dtype=np.uint32),
+    )
+    sketches.write(tmp_path / "now.parquet")
+    lists = {"row": pa.array(sketches.rows)}
+    for name, matrix in (("features", sketches.features), ("signature", sketches.signatures)):
+        flat = pa.array(np.ascontiguousarray(matrix).reshape(-1))
+        lists[name] = pa.FixedSizeListArray.from_arrays(flat, matrix.shape[1])
+    pq.write_table(pa.table(lists), tmp_path / "before.parquet")
+    for name in ("now", "before"):
+        found = Sketches.read(tmp_path / f"{name}.parquet")
+        assert found.rows.tolist() == sketches.rows.tolist()
+        assert found.features.dtype == np.float32
+        assert np.array_equal(found.features, sketches.features)
+        assert np.array_equal(found.signatures, sketches.signatures)
+        assert found.signatures.shape == (count, SIGNATURE)
+        assert found.fingerprints is None
+
+
 def test_of_very_many_a_sample_by_hash_is_sketched(tmp_path, monkeypatch):
     monkeypatch.setattr(measuring, "BLOCK", 100)
     raw = tmp_path / "raw"

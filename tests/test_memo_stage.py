@@ -18,8 +18,8 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def project(tmp_path, digits_folder, monkeypatch):
-    """Two pipelines whose data was looked at once, and is the last registered version."""
-    monkeypatch.setattr(memo_module, "_SETTLED", -1)  # files count as old
+    """Two small pipelines with their raw data, which counts as old."""
+    monkeypatch.setattr(memo_module, "_SETTLED", -1)
     pipelines = {
         "digits": ("image", DIGITS_PARAMS, suite(*DIGITS_SUITE)),
         "verses": ("text_generation", VERSES_PARAMS, suite(*VERSES_SUITE)),
