@@ -3,11 +3,11 @@
 import json
 import os
 import re
+import resource
 import shlex
 import statistics
 import subprocess
 import sys
-import time
 import tomllib
 import types
 from collections.abc import Iterator
@@ -329,14 +329,20 @@ def test_compromised_releases_of_lightning_are_excluded() -> None:
 
 
 def test_help_answers_at_once(record_property: Any) -> None:
+    """In seconds of a processor: a busy machine makes nothing slower that is quick."""
+
+    def used() -> float:
+        spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return spent.ru_utime + spent.ru_stime
+
     times = []
     for _ in range(5):
-        began = time.perf_counter()
+        began = used()
         done = subprocess.run([str(BIN / "sluiceway"), "--help"], env=ENVIRONMENT, capture_output=True, check=True)
-        times.append(time.perf_counter() - began)
+        times.append(used() - began)
         assert b"validate" in done.stdout
     record_property("sluiceway --help, median ms", round(1000 * statistics.median(times)))
-    assert min(times) < 1.5, f"median {1000 * statistics.median(times):.0f} ms"
+    assert min(times) < 1, f"median {1000 * statistics.median(times):.0f} ms"
 
 
 def test_help_imports_nothing_heavy() -> None:
