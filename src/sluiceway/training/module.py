@@ -161,6 +161,10 @@ class Learner(pl.LightningModule):
         """Return what this worker has of model and optimizer, and which rows of the whole those are."""
         return snapshots.share(self.model, self.trainer.optimizers[0], first=first)
 
+    def share_of_weights(self, *, first: bool) -> tuple[dict[str, Tensor], Rows]:
+        """Return what this worker has of the network, and which rows of the whole those are."""
+        return snapshots.share_of_weights(self.model, first=first)
+
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Take up a snapshot, whatever the number of workers that made it."""
         snapshots.take_up(self.model, self.trainer.optimizers[0], tensors)
