@@ -64,14 +64,6 @@ def run(job: Job, on_point: Callable[[Point], None], on_failure: Callable[[Failu
     )
 
 
-def visible_gpus() -> tuple[int, bool]:
-    """Return how many GPUs this machine has, and whether they compute in bfloat16."""
-    import torch
-
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    return count, bool(count and torch.cuda.is_bf16_supported())
-
-
 def _run_here(job: Job) -> None:
     settle()
     from ray.train import RunConfig, ScalingConfig
