@@ -58,8 +58,9 @@ def run(search: Search, folder: Path, on_change: Callable[[Candidate, Record], N
     }
     job, settings = search.candidates[0].job, search.tune
     gpus = int(job.hardware.accelerator == "gpu")
-    # Workers of a training of several take their own place; the trial itself only waits for them.
-    resources: dict[str, float] = {"cpu": _threads(job, settings), "gpu": gpus} if job.alone else {"cpu": 0}
+    # Workers of a training of several take their own place; the trial itself only waits for them. It takes one byte of
+    # memory: Tune refuses a trial that takes nothing, and a share of a CPU would be missing to a worker.
+    resources: dict[str, float] = {"cpu": _threads(job, settings), "gpu": gpus} if job.alone else {"memory": 1}
     tasks = {number: _task(search, folder, candidate) for number, candidate in candidates.items()}
 
     def told(number: int) -> None:
