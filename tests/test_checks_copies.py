@@ -15,8 +15,8 @@ from sluiceway.config import DataGateParams
 from sluiceway.data.measuring.minhash import signature
 from sluiceway.data.sketches import Sketches
 from sluiceway.data.table import schema, write_table
+from sluiceway.data.texts import parts
 from sluiceway.usecases.image.senses import fingerprint
-from sluiceway.usecases.text_generation.senses import parts
 from support import image_bytes
 
 ACROSS, INSIDE = "near_copies_across_splits", "near_copies_inside_splits"

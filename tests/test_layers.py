@@ -13,6 +13,7 @@ from PIL import Image
 from torch import nn
 
 from sluiceway.config import Evaluate, ModelParams, PipelineParams
+from sluiceway.data.bpe import tokenizer_of
 from sluiceway.data.shards import write_manifest, write_shards
 from sluiceway.data.texts import kind_of_piece
 from sluiceway.evaluation.layers import figures, probes
@@ -386,7 +387,7 @@ def test_the_next_token_of_a_translation_is_sorted_by_its_kind():
     encoding, batch = translating()
     questions = next_written.ask(batch, encoding)
     assert set(questions.target) >= {0, 2, 3, 4}
-    tokenizer = translation.tokenizer_of(encoding)
+    tokenizer = tokenizer_of(encoding)
     for item, position, kind in zip(questions.item, questions.position, questions.target, strict=True):
         following = int(batch["target"][item, position + 1])
         assert following != translation.PADDING

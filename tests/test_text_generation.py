@@ -11,6 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from sluiceway.config import Split
+from sluiceway.data.bpe import tokenizer_of
 from sluiceway.data.sources import load
 from sluiceway.data.table import BadExample, Example
 from sluiceway.errors import DataError, NoRawData, UnknownLayout
@@ -23,7 +24,7 @@ from sluiceway.usecases.text_generation.learning import build, losses
 from sluiceway.usecases.text_generation.params import GPTParams, TextData, TextEncoding, TextObjective
 from sluiceway.usecases.text_generation.sampling import generate
 from sluiceway.usecases.text_generation.scoring import bits_per_byte, predict, show, word_perplexity
-from sluiceway.usecases.text_generation.tokens import END, token_sizes, tokenizer_of
+from sluiceway.usecases.text_generation.tokens import END, token_sizes
 from support import answers_of, loaded, reader_of
 
 SONG = "Row, row, row your boat, gently down the stream.\nMerrily, merrily, merrily: life is but a dream. Ä ß 水 🙂\n"

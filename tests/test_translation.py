@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from sluiceway.checks.labels import in_a_row
 from sluiceway.data.answers import Answers
+from sluiceway.data.bpe import tokenizer_of
 from sluiceway.data.sources import checksum, files_of, load
 from sluiceway.data.table import BadExample, Example
 from sluiceway.errors import DataError, UnknownLayout
@@ -23,7 +24,7 @@ from sluiceway.usecases.base import Evidence, Loaded
 from sluiceway.usecases.translation import panels, senses, serving
 from sluiceway.usecases.translation.alignment import WordTranslation, words_of
 from sluiceway.usecases.translation.baselines import baselines, in_words
-from sluiceway.usecases.translation.encoding import END, PADDING, encode, fit, tokenizer_of
+from sluiceway.usecases.translation.encoding import END, PADDING, encode, fit
 from sluiceway.usecases.translation.examples import measure, read
 from sluiceway.usecases.translation.learning import build, costs, losses
 from sluiceway.usecases.translation.overlap import bleu, chrf, counts_of, sentence_chrf, signature

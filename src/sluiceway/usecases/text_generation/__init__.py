@@ -5,6 +5,7 @@ one stream of tokens; an item is a window of it. Scores are in bits per byte of 
 other vocabularies, n-grams and compressors stand on one scale.
 """
 
+from sluiceway.data import texts
 from sluiceway.models.huggingface.params import HuggingFaceParams
 from sluiceway.usecases.base import Serving, UseCase, no_augmentation
 from sluiceway.usecases.text_generation import (
@@ -25,13 +26,7 @@ USECASE = UseCase(
     target="none",
     data=params.TextData,
     read=layouts.read,
-    measures={
-        "characters": "integer",
-        "bytes": "integer",
-        "words": "integer",
-        "letters": "number",
-        "longest_word": "integer",
-    },
+    measures=texts.MEASURES,
     measure=examples.measure,
     expectations=examples.expectations,
     encode_params=params.TextEncoding,
@@ -56,8 +51,8 @@ USECASE = UseCase(
         example=serving.example,
         answer=serving.answer,
     ),
-    features=senses.features,
-    parts=senses.parts,
+    features=texts.features,
+    parts=texts.parts,
     surprise=senses.surprise,
-    thumbnail=senses.thumbnail,
+    thumbnail=texts.thumbnail,
 )

@@ -9,15 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from sluiceway.data.table import BadExample, Measures, SplitName
-from sluiceway.data.texts import mojibake
+from sluiceway.data.bpe import learned, tokenizer_of
+from sluiceway.data.table import Measures, SplitName
+from sluiceway.data.texts import legible, sizes
 from sluiceway.errors import DataError
 from sluiceway.usecases.base import Encoding, Item, Loaded
 from sluiceway.usecases.text_generation.params import TextData, TextEncoding
-from sluiceway.usecases.text_generation.tokens import END, taken_from, token_sizes, tokenizer_of
+from sluiceway.usecases.text_generation.tokens import END, taken_from, token_sizes
 
-_SHORT, _CONSTANT = 8, 2
-"""A text of more characters than the first, of which at most so many differ, says nothing."""
 _SMALL = 65536
 """Tokens that 16 bits can tell apart."""
 
@@ -27,26 +26,7 @@ _SMALL = 65536
 
 def measure(payload: bytes, data: TextData) -> Measures:
     """Measure a passage: sizes, and how much of it is words."""
-    try:
-        text = payload.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise BadExample(
-            "unreadable", f"not UTF-8 at byte {error.start}: {payload[error.start : error.start + 4]!r}"
-        ) from None
-    if "\x00" in text:
-        raise BadExample("unreadable", "a zero byte: this is no text")
-    if len(text) > _SHORT and len(set(text)) <= _CONSTANT:
-        raise BadExample("constant", f"nothing but {text[:10]!r}")
-    if garbled := mojibake(text):
-        raise BadExample("mojibake", f"decoded otherwise than it was encoded: {garbled!r}")
-    words = text.split()
-    return {
-        "characters": len(text),
-        "bytes": len(payload),
-        "words": len(words),
-        "letters": round(sum(character.isalpha() for character in text) / len(text), 6),
-        "longest_word": max(map(len, words), default=0),
-    }
+    return sizes(legible(payload))
 
 
 def expectations() -> list[dict[str, Any]]:
@@ -68,20 +48,8 @@ def fit(training: Iterable[Loaded], params: TextEncoding) -> Encoding:
     """Learn the vocabulary (Sennrich et al., 2016) from the training passages, or take that of pretrained weights."""
     if params.tokenizer is not None:
         return {**taken_from(Path(params.tokenizer)), "context": params.context}
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=params.vocabulary,
-        special_tokens=[END],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator((loaded.payload.decode() for loaded in training), trainer)
-    size = tokenizer.get_vocab_size()
-    return {"tokenizer": tokenizer.to_str(), "vocabulary": size, "end": 0, "context": params.context}
+    texts = (loaded.payload.decode() for loaded in training)
+    return {**learned(texts, params.vocabulary, [END]), "end": 0, "context": params.context}
 
 
 def encode(examples: Iterable[Loaded], encoding: Encoding, split: SplitName) -> Iterator[Item]:

@@ -2,22 +2,20 @@
 
 import re
 import zlib
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sluiceway.data.census import not_understood, unpack
-from sluiceway.data.lists import List, column_of, kind_of, open_list
-from sluiceway.data.roles import Roles, named_lists, sided, tables_among
+from sluiceway.data.lists import List, kind_of
+from sluiceway.data.roles import Roles, sided, tables_among
 from sluiceway.data.sides import side_of, split_folders, split_names
-from sluiceway.data.sources import below, byte_range, checksum, files_below, opened
+from sluiceway.data.sources import below, byte_range, files_below, opened
 from sluiceway.data.table import Example
-from sluiceway.errors import UnknownLayout, nearest
+from sluiceway.data.text_tables import Names, text_column, text_tables
+from sluiceway.errors import UnknownLayout
 from sluiceway.usecases.text_generation.params import TextData
 
 SUFFIXES = frozenset({".txt", ".text", ".md"})
-COLUMNS = ("text", "content", "document", "article", "body", "passage", "story", "sentence")
-"""Columns that hold a text, the likeliest first."""
 LAYOUTS = (
     "plain text files in UTF-8, data/raw/<pipeline>/<document>.txt, or a .jsonl, .csv, .tsv or .parquet file with a "
     "column text; lines may be packed as .gz; below train/, validation/ and test/ where the data is split already"
@@ -25,9 +23,6 @@ LAYOUTS = (
 _ABOUT = frozenset({"readme", "license", "licence", "copying", "changelog"})
 """Names of files that tell of the data, and are not part of it where there is another text."""
 _FOREIGN = frozenset({".pdf", ".docx", ".doc", ".epub", ".html", ".htm", ".rtf", ".odt", ".xml"})
-_MARK = 10
-"""Hexadecimal digits of a content's checksum in an id. Among a million passages two may share them: then the second
-has a number."""
 _SEPARATORS = {"block": re.compile(rb"(?:[ \t\r]*\n){2,}"), "line": re.compile(rb"\n")}
 
 
@@ -46,7 +41,7 @@ def read(raw: Path, data: TextData) -> Iterator[Example]:
     if texts and data.list_ is None and data.text_column is None:
         yield from _plain(raw, texts, data)
         return
-    lists = _lists(raw, every, data)
+    lists = text_tables(every, raw, data.list_, data.text_column)
     if lists:
         yield from _records(raw, lists, data)
     elif plain:
@@ -66,23 +61,9 @@ def _plain(raw: Path, files: Sequence[Path], data: TextData) -> Iterator[Example
         except (OSError, EOFError, zlib.error) as error:
             yield Example(id=name, source=name, split=split, fault=f"unreadable: {error}")
             continue
-        names = _Names(name)
+        names = Names(name)
         for start, end in _passages(content, data.passage):
             yield Example(id=names.of(content[start:end]), source=byte_range(name, start, end), split=split)
-
-
-class _Names:
-    """Gives ids to the passages of a file."""
-
-    def __init__(self, file: str) -> None:
-        self._file = file
-        self._seen: Counter[str] = Counter()
-
-    def of(self, content: bytes) -> str:
-        """Return the id of the next passage."""
-        mark = checksum(content)[:_MARK]
-        self._seen[mark] += 1
-        return f"{self._file}#{mark}{f'-{self._seen[mark]}' if self._seen[mark] > 1 else ''}"
 
 
 def _passages(content: bytes, unit: str) -> Iterator[tuple[int, int]]:
@@ -99,43 +80,13 @@ def _passages(content: bytes, unit: str) -> Iterator[tuple[int, int]]:
 # Tables: a record is a passage.
 
 
-def _lists(raw: Path, files: Sequence[Path], data: TextData) -> list[List]:
-    """Return the tables with a column of text."""
-    if data.list_ is not None:
-        lists = named_lists(files, raw, data.list_)
-        for table in lists:
-            _column(table, data)
-        return lists
-    lists = []
-    for path in tables_among(files):
-        try:
-            table = open_list(path, raw)
-            _column(table, data)
-        except UnknownLayout:
-            if data.text_column is None:  # a table of something else, which may lie there
-                continue
-            raise
-        lists.append(table)
-    return lists
-
-
-def _column(table: List, data: TextData) -> str:
-    found = column_of(table, data.text_column, COLUMNS, "data.text_column")
-    if found is None:
-        raise UnknownLayout(
-            f"{table.path} has no column {' or '.join(COLUMNS[:2])}: found {', '.join(table.columns) or 'nothing'}",
-            hint=f"{nearest(COLUMNS[0], table.columns)} data.text_column in the parameters names another column",
-        )
-    return found
-
-
 def _records(raw: Path, lists: Sequence[List], data: TextData) -> Iterator[Example]:
-    columns = [_column(table, data) for table in lists]
+    columns = [text_column(table, data.text_column) for table in lists]
     roles = [Roles.of(table, data, (column,)) for table, column in zip(lists, columns, strict=True)]
     by_column = sided(lists, roles)
     by_file = {} if by_column else split_names(raw, [table.path for table in lists])
     for table, column, around in zip(lists, columns, roles, strict=True):
-        names = _Names(table.name)
+        names = Names(table.name)
         for record in table.records():
             split = side_of(record.text(around.split)) if by_column else by_file.get(table.path)
             text, (time, wrong) = record.values.get(column), around.time_of(record)

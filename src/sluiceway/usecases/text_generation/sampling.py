@@ -5,8 +5,8 @@ Shapes: V vocabulary.
 
 from typing import TYPE_CHECKING, Any
 
+from sluiceway.data.bpe import tokenizer_of
 from sluiceway.usecases.base import Encoding, device_of
-from sluiceway.usecases.text_generation.tokens import tokenizer_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

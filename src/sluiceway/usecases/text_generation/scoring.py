@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sluiceway.data.bpe import tokenizer_of
 from sluiceway.usecases.base import Batch, Encoding, Evidence, Metric, Outcomes, Panel
 from sluiceway.usecases.text_generation.learning import LN2, nats_of
 from sluiceway.usecases.text_generation.sampling import generate
-from sluiceway.usecases.text_generation.tokens import tokenizer_of
 
 if TYPE_CHECKING:
     from torch import nn

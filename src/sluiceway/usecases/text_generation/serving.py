@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from sluiceway.data.bpe import tokenizer_of
 from sluiceway.usecases.base import Encoding
 from sluiceway.usecases.text_generation.sampling import generate
-from sluiceway.usecases.text_generation.tokens import tokenizer_of
 
 if TYPE_CHECKING:
     from torch import nn

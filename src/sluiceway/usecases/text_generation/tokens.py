@@ -5,15 +5,13 @@ Shapes: V vocabulary.
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from sluiceway.data.bpe import tokenizer_of
 from sluiceway.errors import ConfigError
 from sluiceway.usecases.base import Encoding
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
 
 END = "<|end|>"
 """What stands between passages, where the vocabulary is learned."""
@@ -59,15 +57,6 @@ def _unreadable(path: Path, why: object) -> ConfigError:
         f"encode.tokenizer: {path} cannot be read: {why}",
         hint="give the folder of the pretrained weights, with tokenizer.json and config.json",
     )
-
-
-def tokenizer_of(encoding: Encoding) -> "Tokenizer":
-    """Return the tokenizer, which gives END for no text."""
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_str(encoding["tokenizer"])
-    tokenizer.encode_special_tokens = True  # a text that spells out END is text, and does not end a passage
-    return tokenizer
 
 
 def token_pieces(encoding: Encoding) -> list[str]:

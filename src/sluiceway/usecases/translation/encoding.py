@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from sluiceway.data.bpe import learned, padded, tokenizer_of
 from sluiceway.data.table import SplitName
 from sluiceway.errors import DataError
 from sluiceway.usecases.base import Encoding, Item, Loaded
@@ -28,28 +29,12 @@ _LEAST_CHANCE = 0.01
 
 def fit(training: Iterable[Loaded], params: PairEncoding) -> Encoding:
     """Learn the vocabulary (Sennrich et al., 2016), and which tokens stand for which, from the training pairs."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-
     pairs = [sides_of(loaded) for loaded in training]
     if not pairs:
         raise DataError("there is nothing to learn from", hint="give more pairs, or other shares in data.split")
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=params.vocabulary,
-        special_tokens=_SPECIAL,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator((text for pair in pairs for text in pair), trainer)
-    size = tokenizer.get_vocab_size()
-    return {
-        "tokenizer": tokenizer.to_str(),
-        "vocabulary": size,
-        "longest": params.longest,
-        "lexicon": _lexicon(tokenizer, pairs, params.entries) if params.entries else None,
-    }
+    known = learned((text for pair in pairs for text in pair), params.vocabulary, _SPECIAL, spaced=True)
+    lexicon = _lexicon(tokenizer_of(known), pairs, params.entries) if params.entries else None
+    return {**known, "longest": params.longest, "lexicon": lexicon}
 
 
 def _lexicon(tokenizer: "Tokenizer", pairs: Sequence[tuple[str, str]], entries: int) -> dict[str, Any]:
@@ -69,15 +54,6 @@ def _lexicon(tokenizer: "Tokenizer", pairs: Sequence[tuple[str, str]], entries: 
         chances.append([round(chance, 3) for _, chance in found])
     becomes[END], chances[END] = [END], [1.0]
     return {"becomes": becomes, "chances": chances}
-
-
-def tokenizer_of(encoding: Encoding) -> "Tokenizer":
-    """Return the tokenizer. A text that spells out a special token is text."""
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_str(encoding["tokenizer"])
-    tokenizer.encode_special_tokens = True
-    return tokenizer
 
 
 def sides_of(loaded: Loaded) -> tuple[str, str]:
@@ -104,10 +80,3 @@ def encode(examples: Iterable[Loaded], encoding: Encoding, split: SplitName) -> 
             "bytes": np.asarray(len(target.encode()), np.int64),
         }
         yield Item(loaded.row, arrays)
-
-
-def padded(numbers: Sequence[int], length: int) -> npt.NDArray[np.uint16]:
-    """Return numbers with PADDING behind them, or the first of them."""
-    array = np.zeros(length, np.uint16)
-    array[: len(numbers)] = numbers[:length]
-    return array

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from sluiceway.data.scripts import script_missed
 from sluiceway.data.sources import Shelf, checksum
 from sluiceway.data.table import BadExample, Example, Measures
 from sluiceway.data.texts import mojibake
@@ -18,22 +19,6 @@ _SLACK = 5
 """Characters that are added to both sides before their lengths are compared."""
 _SAME = 4
 """Words from which on a side that equals the other was not translated: names and numbers may stay as they are."""
-_SCRIPTS = {
-    "CYRILLIC": "ru uk bg sr mk be kk",
-    "GREEK": "el grc",
-    "ARABIC": "ar fa ur",
-    "HEBREW": "he yi",
-    "DEVANAGARI": "hi mr ne sa",
-    "HANGUL": "ko",
-    "CJK": "zh ja",
-    "THAI": "th",
-    "LATIN": "en es fr de it pt nl sv da no nb nn fi pl cs sk sl hr ro hu tr vi id ms ca gl eu la et lv lt sq af sw cy",
-}
-_SCRIPT_OF = {language: script for script, languages in _SCRIPTS.items() for language in languages.split()}
-_ALSO = {"CJK": ("HIRAGANA", "KATAKANA", "IDEOGRAPHIC"), "LATIN": ("FEMININE", "MASCULINE")}
-_LEAST_LETTERS = 4
-_FOREIGN = 0.5
-"""Share of the letters that must be of the language's own script."""
 
 
 def read(raw: Path, data: PairData) -> Iterator[Example]:
@@ -106,14 +91,8 @@ def _accept(side: str, text: str, language: str, data: PairData) -> None:
         raise BadExample("unreadable", f"control characters in the {side}: this is no text")
     if garbled := mojibake(text):
         raise BadExample("mojibake", f"{side} decoded otherwise than it was encoded: {garbled!r}")
-    script = _SCRIPT_OF.get(language.lower().replace("_", "-").partition("-")[0])
-    letters = [character for character in text if character.isalpha()]
-    if script and len(letters) >= _LEAST_LETTERS and not text.isascii():
-        own = sum(unicodedata.name(letter, "").startswith((script, *_ALSO.get(script, ()))) for letter in letters)
-        if own < _FOREIGN * len(letters):
-            raise BadExample("wrong_script", f"{side} is not written in {script.title()}: {text[:40]!r}")
-    elif script and script != "LATIN" and len(letters) >= _LEAST_LETTERS:
-        raise BadExample("wrong_script", f"{side} is not written in {script.title()}: {text[:40]!r}")
+    if script := script_missed(text, language):
+        raise BadExample("wrong_script", f"{side} is not written in {script}: {text[:40]!r}")
 
 
 def _share(text: str, kind: Callable[[str], bool]) -> float:

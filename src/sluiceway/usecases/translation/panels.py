@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from sluiceway.data.bpe import padded, tokenizer_of
 from sluiceway.usecases.base import Encoding, Evidence, Outcomes, Panel, device_of
-from sluiceway.usecases.translation.encoding import END, PADDING, padded, tokenizer_of
+from sluiceway.usecases.translation.encoding import END, PADDING
 from sluiceway.usecases.translation.overlap import chrf, sentence_chrf
 
 if TYPE_CHECKING:

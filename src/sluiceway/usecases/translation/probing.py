@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from sluiceway.data.bpe import tokenizer_of
 from sluiceway.data.texts import MARK, kind_of_piece
 from sluiceway.usecases.base import Batch, Begin, Encoding, Probe, Questions
-from sluiceway.usecases.translation.encoding import END, PADDING, tokenizer_of
+from sluiceway.usecases.translation.encoding import END, PADDING
 from sluiceway.usecases.translation.translator import translator
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from sluiceway.data.bpe import tokenizer_of
 from sluiceway.usecases.base import Batch, Encoding, Metric, Outcomes
-from sluiceway.usecases.translation.encoding import tokenizer_of
 from sluiceway.usecases.translation.learning import costs
 from sluiceway.usecases.translation.overlap import bleu, chrf, counts_of, signature
 from sluiceway.usecases.translation.searching import translate

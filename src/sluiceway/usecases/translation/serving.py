@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sluiceway.data.bpe import padded, tokenizer_of
 from sluiceway.usecases.base import Encoding
-from sluiceway.usecases.translation.encoding import END, padded, tokenizer_of
+from sluiceway.usecases.translation.encoding import END
 from sluiceway.usecases.translation.layouts import pair_of
 from sluiceway.usecases.translation.searching import translate
 from sluiceway.usecases.translation.translator import translator
