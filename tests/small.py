@@ -1,6 +1,7 @@
 """Small versions of the built-in pipelines: real data, cut down, and a training of seconds."""
 
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from projects import Project, make_project, suite
+from projects import ROOT, Project, make_project, suite
 from sluiceway.errors import FetchError
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
 
 UNIQUE = (("expect_column_values_to_be_unique", {"column": "id"}),)
 
@@ -101,7 +104,24 @@ def dialogues(raw: Path) -> None:
     path.write_text("".join([head, *kept]), encoding="utf-8")
 
 
+def books(raw: Path) -> None:
+    """Lay out the first 20 verses of each book, with the kind of the book."""
+    from texts import lay_out
+
+    lay_out(raw, 20)
+
+
 SMALL = {
+    "books": Small(
+        "text",
+        books,
+        "usecase: text\ntarget: class\n"
+        "data: {group_column: book, language: en, split: {validation: 0.2, test: 0.3, seed: 157}}\n"
+        "encode: {vocabulary: 600, longest: 40}\nmodel: {name: encoder, channels: 16, layers: 1, heads: 2}\n"
+        "objective: {}\nevaluate: {resamples: 200}\n",
+        "minimum: {accuracy: 0.05}",
+        "min_examples: 10, max_label_errors: 0.15",  # a prophet also tells, and a narrator also sings
+    ),
     "tones": Small(
         "speech",
         sounds,

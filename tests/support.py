@@ -111,6 +111,7 @@ def answers_of(usecase: UseCase, reader: Reader, data: object) -> Answers:
         usecase.target,
         estimator=usecase.estimator,
         surprise=usecase.surprise,
+        counts=usecase.counts,
         load=contents.__getitem__,
     )
     assert answers is not None

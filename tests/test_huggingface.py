@@ -58,6 +58,7 @@ BERT = {"model_type": "bert", **_SMALL}
 IMAGES: Encoding = {"size": 8, "channels": 1, "mean": [0.3], "std": [0.4]}
 SOUNDS: Encoding = {"bands": 16, "frames": 21, "mean": [0.3] * 16, "std": [0.2] * 16}
 TOKENS: Encoding = {"vocabulary": 60, "end": 0, "context": 17}
+WORDS: Encoding = {"vocabulary": 60, "longest": 9, "padding": 0, "end": 0}
 ITEMS: Encoding = {"items": list("abcdefghij"), "context": 8}
 
 
@@ -73,6 +74,12 @@ def levels(count: int = 12) -> Tensor:
 
 def numbers(high: int, *shape: int) -> Tensor:
     return torch.randint(1, high, shape, generator=torch.Generator().manual_seed(3))
+
+
+def padded(tokens: Tensor) -> Tensor:
+    """Let nothing stand behind the first few of each row, of one more than of the row before."""
+    lengths = torch.arange(len(tokens)) % tokens.shape[1] + 1
+    return tokens.masked_fill(torch.arange(tokens.shape[1]) >= lengths[:, None], 0)
 
 
 @dataclass(frozen=True)
@@ -152,6 +159,17 @@ CASES = {
             ("tokens",),
         )
         for config in (GPT2, LLAMA, BERT)
+    },
+    **{
+        f"texts-{config['model_type']}": Case(
+            "text",
+            "class",
+            config,
+            {**WORDS, **THREE},
+            {"tokens": padded(numbers(61, 12, 9)), "target": torch.arange(12) % 3},
+            ("tokens",),
+        )
+        for config in (BERT, GPT2)
     },
     "recommendation-gpt2": Case(
         "recommendation",
@@ -304,6 +322,10 @@ def test_a_kept_model_speaks_of_nothing_that_lies_elsewhere(learned: dict[str, t
 
 
 TINY = {
+    "texts-bert": [
+        {"model_type": "roberta", **_SMALL},
+        {"model_type": "distilbert", "dim": 32, "n_layers": 1, "n_heads": 2, "hidden_dim": 64},
+    ],
     "image-class": [
         {
             "model_type": "swin",

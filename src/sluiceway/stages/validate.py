@@ -125,7 +125,8 @@ def _material(pipeline: Pipeline, measured: Measured) -> Material:
         usecase.target,
         estimator=usecase.estimator,
         surprise=usecase.surprise,
-        load=loader_of_row(pipeline, material.sampled) if usecase.surprise else None,
+        counts=usecase.counts,
+        load=loader_of_row(pipeline, material.sampled) if usecase.surprise or usecase.counts else None,
     )
     (answers or Answers(np.empty(0, np.int64))).write(folder / "answers.parquet")
     return replace(material, answers=answers)

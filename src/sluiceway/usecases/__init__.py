@@ -13,6 +13,7 @@ BUILT_IN = {
     "image": "sluiceway.usecases.image:FAMILY",
     "recommendation": "sluiceway.usecases.recommendation:USECASE",
     "speech": "sluiceway.usecases.speech:FAMILY",
+    "text": "sluiceway.usecases.text:FAMILY",
     "text_generation": "sluiceway.usecases.text_generation:USECASE",
     "translation": "sluiceway.usecases.translation:USECASE",
 }

@@ -290,9 +290,13 @@ class UseCase:
     parts: Callable[[bytes, Any], npt.NDArray[np.uint64]] | None = None
     """Hashes of the parts that a content consists of [parts], such as its words in threes: (content, data section).
     Near copies share most of them."""
+    counts: Callable[[Sequence[bytes]], Any] | None = None
+    """Count what each of some contents consists of, such as its words: a sparse matrix of SciPy's [contents, F], of
+    very many columns. The classical learner then learns from that, and not from ``features``. It may not learn anything
+    itself: what is learned of all, such as how rare a word is, belongs into ``estimator``."""
     estimator: Callable[[], Any] | None = None
-    """Make the classical learner, an unfitted scikit-learn classifier or regressor on ``features``; default: by the
-    kind of target."""
+    """Make the classical learner, an unfitted scikit-learn classifier or regressor on ``features``, or on ``counts``;
+    default: by the kind of target."""
     surprise: Callable[[Sequence[bytes], Sequence[bytes]], npt.NDArray[np.float64]] | None = None
     """How badly a simple model of some contents fits others, in a unit that does not depend on their length: (known
     contents, asked contents) -> [asked]. The classical learner of contents without a target. Where the target is a text

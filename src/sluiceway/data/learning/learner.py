@@ -15,12 +15,13 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
 from sluiceway.data.answers import Answers, Floats
 from sluiceway.data.labels import indicators, label_names
+from sluiceway.data.learning.counted import Counted, Counts
 from sluiceway.data.learning.folds import Job, Rows, first, keys_of, plan, ranks
 from sluiceway.data.learning.machines import EstimatorFactory
 from sluiceway.data.learning.machines import machine as machine_for
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 Surprise = Callable[[Sequence[bytes], Sequence[bytes]], Floats]
+Inputs = Vector | Counted
+"""What the estimator learns from: [M, F]."""
 
 MOST_KNOWN = 10_000
 """Examples of one fit: a support vector machine takes the square of them in time."""
@@ -49,6 +52,7 @@ def cross_fit(
     *,
     estimator: EstimatorFactory | None = None,
     surprise: Surprise | None = None,
+    counts: Counts | None = None,
     load: Callable[[int], bytes] | None = None,
 ) -> Answers | None:
     """Answer every sketched example by a learner that has not learned from it.
@@ -64,7 +68,8 @@ def cross_fit(
             ``predict_proba`` is taken as it is; decision values become probabilities by a temperature.
         surprise: the learner of contents, whatever their target, and the one that is asked where a use case has it:
             (known contents, asked contents) -> [asked].
-        load: content of the example in a row of the example table; ``surprise`` needs it.
+        counts: counts what contents consist of: the estimator then learns from that, and not from ``features``.
+        load: content of the example in a row of the example table; ``surprise`` and ``counts`` need it.
 
     Returns:
         Answers in the order of ``sketches``; None where there is nothing that could answer. Where a fit had nothing to
@@ -75,11 +80,14 @@ def cross_fit(
     rank = ranks(checksums)
     if surprise is not None and load is not None:
         return _read(sketches, jobs, rank, surprise, load)
-    if kind in _LEARNERS and sketches.features is not None:
+    inputs: Inputs | None = sketches.features
+    if counts is not None and load is not None:
+        inputs = Counted(sketches.rows, rank, 2 * MOST_KNOWN, counts, load)
+    if kind in _LEARNERS and inputs is not None:
         jobs = [Job(first(job.known, rank, MOST_KNOWN), job.asked, job.across) for job in jobs]
         answer = _LEARNERS[kind]
         with _quietly():
-            return answer(sketches.rows, sketches.features, table["target"].to_list(), jobs, estimator)
+            return answer(sketches.rows, inputs, table["target"].to_list(), jobs, estimator)
     return None
 
 
@@ -87,7 +95,7 @@ def cross_fit(
 
 
 def _classify(
-    rows: Rows, features: Vector, targets: Sequence[str | None], jobs: Sequence[Job], make: EstimatorFactory | None
+    rows: Rows, features: Inputs, targets: Sequence[str | None], jobs: Sequence[Job], make: EstimatorFactory | None
 ) -> Answers | None:
     classes = tuple(sorted({target for target in targets if target is not None}))
     if not classes:
@@ -102,7 +110,7 @@ def _classify(
         if len(present) < 2:
             found[:, present if len(present) else slice(None)] = 0.0
             return found, True
-        machine = ask_for_duels(machine_for("class", make, features.shape[1], len(known)))
+        machine = ask_for_duels(_machine("class", make, features, len(known)))
         machine.fit(features[known], labels[known])
         honest = True
         for block in _blocks(len(job.asked)):
@@ -121,7 +129,7 @@ def _classify(
 
 
 def _label(
-    rows: Rows, features: Vector, targets: Sequence[str | None], jobs: Sequence[Job], make: EstimatorFactory | None
+    rows: Rows, features: Inputs, targets: Sequence[str | None], jobs: Sequence[Job], make: EstimatorFactory | None
 ) -> Answers | None:
     """Ask of each label alone whether it is there: a class of its own against the rest."""
     labels = label_names(targets)
@@ -136,7 +144,7 @@ def _label(
 
 
 def _regress(
-    rows: Rows, features: Vector, targets: Sequence[str | None], jobs: Sequence[Job], make: EstimatorFactory | None
+    rows: Rows, features: Inputs, targets: Sequence[str | None], jobs: Sequence[Job], make: EstimatorFactory | None
 ) -> Answers | None:
     values = numbers(targets)
     if not np.isfinite(values).any():
@@ -156,7 +164,7 @@ def _regress(
 
 
 def _remember(
-    rows: Rows, features: Vector, targets: Sequence[str | None], jobs: Sequence[Job], make: EstimatorFactory | None
+    rows: Rows, features: Inputs, targets: Sequence[str | None], jobs: Sequence[Job], make: EstimatorFactory | None
 ) -> Answers | None:
     """Find the example with a text that is most alike: what is said of the one may be said of the other."""
     from sklearn.neighbors import NearestNeighbors
@@ -181,13 +189,20 @@ def _remember(
 _LEARNERS = {"class": _classify, "classes": _label, "number": _regress, "text": _remember}
 
 
-def _regressor(features: Vector, values: Floats, known: Rows, make: EstimatorFactory | None) -> Any:
+def _regressor(features: Inputs, values: Floats, known: Rows, make: EstimatorFactory | None) -> Any:
     """Fit on the known examples whose target is a number; None where there is none."""
     known = known[np.isfinite(values[known])]
     if not len(known):
         return None
-    machine = machine_for("number", make, features.shape[1], len(known))
+    machine = _machine("number", make, features, len(known))
     return machine.fit(features[known], values[known])
+
+
+def _machine(kind: Literal["class", "number"], make: EstimatorFactory | None, features: Inputs, known: int) -> Any:
+    """Make an estimator with what prepares features before it; counts are prepared by the estimator itself."""
+    if isinstance(features, Counted) and make is not None:
+        return make()
+    return machine_for(kind, make, features.shape[1], known)
 
 
 def fit_regressor(sketches: Sketches, table: "pl.DataFrame", estimator: EstimatorFactory | None = None) -> Any:

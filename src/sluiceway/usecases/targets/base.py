@@ -6,7 +6,7 @@ Legend of shapes: B items of a batch, K outputs of the network.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -68,7 +68,6 @@ class Modality:
     augment: Callable[[Batch, "Tensor", Any], Batch]
 
     features: Features
-    fingerprint: Features
     thumbnail: Callable[[bytes, Any], str]
     picture: Callable[[bytes], str]
     """Show one content in the evaluation report, as HTML."""
@@ -79,6 +78,13 @@ class Modality:
     packages: tuple[str, ...]
     """Python packages that reading a content takes."""
     pretraining: Callable[["nn.Module", Batch, int], dict[str, "Tensor"]] | None = None
+    asked: Literal["binary", "string"] = "binary"
+    """How a request gives a content: as the bytes of its file, or as text."""
+    fingerprint: Features | None = None
+    parts: Callable[[bytes, Any], npt.NDArray[np.uint64]] | None = None
+    counts: Callable[[Sequence[bytes]], Any] | None = None
+    probe: Probe | None = None
+    """What the layers are asked where the target has no question of its own."""
 
 
 @dataclass(frozen=True)

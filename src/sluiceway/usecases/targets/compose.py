@@ -61,19 +61,21 @@ def compose(modality: Modality, target: Target) -> UseCase:
         baselines=pair.baselines,
         show=pair.show,
         serving=Serving(
-            inputs={modality.noun: "binary"},
+            inputs={modality.noun: modality.asked},
             outputs=target.columns,
             params=target.params,
             packages=modality.packages,
             example=pair.example,
             answer=pair.answer,
         ),
-        probe=target.probe,
+        probe=target.probe or modality.probe,
         tidy=target.tidy,
         judge=target.judge,
         pretraining=modality.pretraining,
         features=modality.features,
         fingerprint=modality.fingerprint,
+        parts=modality.parts,
+        counts=modality.counts,
         estimator=modality.estimators.get(target.kind),
         thumbnail=modality.thumbnail,
         agree=target.agree,
@@ -148,15 +150,18 @@ class _Pair:
 
     def example(self, payloads: Sequence[bytes]) -> list[dict[str, Any]]:
         """Make request rows from contents."""
-        return [{self.modality.noun: payload} for payload in payloads]
+        noun, as_text = self.modality.noun, self.modality.asked == "string"
+        return [{noun: payload.decode() if as_text else payload} for payload in payloads]
 
     def answer(
         self, model: "nn.Module", encoding: Encoding, rows: list[dict[str, Any]], params: Mapping[str, Any]
     ) -> list[dict[str, Any]]:
-        """Answer requests: contents as the bytes of their files."""
+        """Answer requests: contents as the bytes of their files, or as texts."""
         import torch
 
-        arrays = [self.modality.arrays(row[self.modality.noun], encoding) for row in rows]
+        asked = [row[self.modality.noun] for row in rows]
+        contents = [each.encode() if isinstance(each, str) else each for each in asked]
+        arrays = [self.modality.arrays(content, encoding) for content in contents]
         batch = {name: torch.from_numpy(np.stack([each[name] for each in arrays])) for name in self.modality.inputs}
         with torch.inference_mode():
             return self.target.answer(self.outputs(model, batch), batch, encoding, params)

@@ -64,19 +64,6 @@ class _Packed:
         name = value.get(inner) if isinstance(value, dict) else None
         return str(name) if name else None
 
-    def target(self, record: Record, kind: TargetKind) -> str | None:
-        """Return what is to be learned, by the names of classes where the file has them."""
-        value = record.values.get(self.label)
-        names = [self._class(each) for each in (value if isinstance(value, list) else [value])]
-        if kind == "classes" and isinstance(value, list):
-            return json.dumps(names, ensure_ascii=False)
-        return record.text(self.label) if not self.classes or names[0] is None else names[0]
-
-    def _class(self, value: object) -> str | None:
-        if isinstance(value, int) and 0 <= value < len(self.classes):
-            return self.classes[value]
-        return None if value is None else str(value)
-
 
 def packed_among(files: Sequence[Path], raw: Path, data: "ListedData", target: TargetKind) -> list[_Packed]:
     """Return the Parquet files that hold contents.
@@ -106,7 +93,7 @@ def read_packed(raw: Path, packed: Sequence[_Packed], target: TargetKind) -> Ite
     for each in packed:
         for record in each.records():
             time, wrong = each.around.time_of(record)
-            label = each.target(record, target)
+            label = named_target(record, each.label, each.classes, target)
             lost = f"no_target: {record.place} has no {each.label}" if label is None else None
             yield Example(
                 id=each.name(record) or "" if unique else record.source.replace("#row=", "#"),
@@ -145,7 +132,7 @@ def _packed(table: List, data: "ListedData", target: TargetKind) -> _Packed | No
             hint=f"{nearest(COLUMNS[target][0], others)}; data.label names the one that holds the target",
         )
     path = f"{column}.{_PATH}" if key != column and schema.field(column).type.get_field_index(_PATH) >= 0 else None
-    return _Packed(table, key, path, label, Roles.of(table, data, (column, label)), _classes(schema, label))
+    return _Packed(table, key, path, label, Roles.of(table, data, (column, label)), class_names(schema, label))
 
 
 def _key(schema: "pa.Schema", name: str) -> str | None:
@@ -166,7 +153,7 @@ def _is_bytes(kind: "pa.DataType") -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind))
 
 
-def _classes(schema: "pa.Schema", label: str) -> Sequence[str]:
+def class_names(schema: "pa.Schema", label: str) -> Sequence[str]:
     """Return the names that Hugging Face's ``ClassLabel`` keeps in the file, by their numbers."""
     try:
         document: Any = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
@@ -175,3 +162,25 @@ def _classes(schema: "pa.Schema", label: str) -> Sequence[str]:
     except (ValueError, KeyError, TypeError, AttributeError):
         return ()
     return [str(name) for name in names]
+
+
+def named_target(record: Record, label: str, classes: Sequence[str], kind: TargetKind) -> str | None:
+    """Return what is to be learned of a record, by the names of classes where the file has them.
+
+    Args:
+        record: of a list.
+        label: column of the target.
+        classes: names of the classes whose numbers the column holds; empty where it says what it means.
+        kind: what is learned.
+    """
+    value = record.values.get(label)
+    names = [_named(each, classes) for each in (value if isinstance(value, list) else [value])]
+    if kind == "classes" and isinstance(value, list):
+        return json.dumps(names, ensure_ascii=False)
+    return record.text(label) if not classes or names[0] is None else names[0]
+
+
+def _named(value: object, classes: Sequence[str]) -> str | None:
+    if isinstance(value, int) and 0 <= value < len(classes):
+        return classes[value]
+    return None if value is None else str(value)

@@ -66,6 +66,8 @@ class Kind:
     """Suffixes of what must be converted first."""
     convert: str
     """Into what, and how."""
+    packed: bool = True
+    """Whether a column of bytes in a Parquet file may be such contents."""
 
 
 def layouts(kind: Kind, target: TargetKind) -> str:
@@ -100,7 +102,7 @@ def read_listed(raw: Path, data: ListedData, target: TargetKind, kind: Kind) -> 
             names.append(name)
         else:
             others.append(raw / name)
-    if not names and (packed := packed_among(others, raw, data, target)):
+    if not names and kind.packed and (packed := packed_among(others, raw, data, target)):
         yield from read_packed(raw, packed, target)
         return
     known = Files.of(names)
