@@ -14,8 +14,9 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from sluiceway.data.samples import verses
-from spine import ROOT, clone_of, machine, origin
+from sluiceway.data.languages import language_met
+from sluiceway.data.samples import english_spanish, verses
+from spine import ROOT, clone_of, machine, origin, table
 from usecases import measured
 
 RESULTS = ROOT / "benchmarks" / "results" / "texts.md"
@@ -45,7 +46,7 @@ register: {}
 
 
 def lay_out(raw: Path, most: int) -> None:
-    """Write ``verses.jsonl``: the first verses of each book, with its name and kind.
+    """Write ``verses.jsonl``: the first verses of each book, with its name and kind. What stands twice is told once.
 
     Args:
         raw: the raw folder.
@@ -55,10 +56,12 @@ def lay_out(raw: Path, most: int) -> None:
     verses.lay_out(books)
     kind_of = {number: kind for kind, numbers in KINDS.items() for number in numbers}
     raw.mkdir(parents=True, exist_ok=True)
+    told: set[str] = set()
     with (raw / "verses.jsonl").open("w", encoding="utf-8") as file:
         for path in sorted(books.iterdir()):
-            lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-            for line in lines[:most]:
+            lines = [*filter(str.strip, path.read_text(encoding="utf-8").splitlines())][:most]
+            for line in [each for each in lines if each not in told]:
+                told.add(line)
                 row = {"text": line, "label": kind_of[int(path.name[:2])], "book": path.stem}
                 file.write(json.dumps(row) + "\n")
             path.unlink()
@@ -81,6 +84,22 @@ def add_pipeline(root: Path, salt: int, epochs: int) -> None:
     yaml.dump(document, path)
 
 
+def languages(folder: Path) -> list[str]:
+    """Ask of each verse of the Bible in English and in Spanish whether it is in either language."""
+    english_spanish.lay_out(folder)
+    said = {
+        ending: [line for path in sorted(folder.glob(f"*.{ending}")) for line in path.read_text("utf-8").splitlines()]
+        for ending in ("en", "es")
+    }
+    rows = []
+    for language, lines in said.items():
+        for wanted in said:
+            met = sum(language_met(line, wanted) != "" for line in lines)
+            rows.append([language, wanted, f"{len(lines):,}", f"{met:,}", f"{met / len(lines):.1%}"])
+    head = ["verses in", "`data.language`", "how many", "set aside", "share"]
+    return ["## Another language, by its little words", "", *table(head, rows), ""]
+
+
 def main() -> None:
     """Run, print, and write if asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -92,7 +111,7 @@ def main() -> None:
     with clone_of(ROOT) as clone:
         add_pipeline(clone.root, chosen.salt, chosen.epochs)
         lay_out(clone.root / "data" / "raw" / NAME, chosen.verses)
-        lines = measured(clone, NAME)
+        lines = [*measured(clone, NAME), *languages(clone.root / "data" / "raw" / "languages")]
     about = f"Up to {chosen.verses} verses of each book. Commit {origin(ROOT)}, {machine()}."
     head = ["# Texts with a class, measured", "", *(__doc__ or "").strip().splitlines()[5:], ""]
     text = "\n".join([*head, *lines[:2], f"{lines[2]} {about}", *lines[3:]])

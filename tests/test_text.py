@@ -16,9 +16,9 @@ from pydantic import ValidationError
 from projects import ROOT
 from sluiceway.config import Split, parse
 from sluiceway.data.bpe import tokenizer_of
+from sluiceway.data.languages import script_missed
 from sluiceway.data.learning.counted import Counted
 from sluiceway.data.learning.learner import cross_fit
-from sluiceway.data.scripts import script_missed
 from sluiceway.data.sketches import Sketches
 from sluiceway.data.sources import load
 from sluiceway.data.table import BadExample
@@ -163,6 +163,8 @@ def test_contents_of_another_kind_in_parquet_are_no_texts(tmp_path):
         ("Où est le château\u00a0?".encode().decode("latin-1").encode(), {}, "mojibake"),
         ("Привет, как дела".encode(), {"language": "en"}, "wrong_script: not written in Latin"),
         (b"Good morning", {"language": "ru"}, "wrong_script: not written in Cyrillic"),
+        (b"Y el rey de la tierra no es el de los hombres", {"language": "en-GB"}, "wrong_language: .*'es'"),
+        (b"And the king of the land was with them", {"language": "es"}, "wrong_language: .*'en'"),
     ],
 )
 def test_what_cannot_be_learned_from_is_set_aside_with_its_reason(payload, data, reason):
@@ -178,6 +180,8 @@ def test_what_cannot_be_learned_from_is_set_aside_with_its_reason(payload, data,
         ("日本語のテキスト", "ja"),
         ("Что угодно", "xx"),
         (":-)", "ru"),
+        ("Do ye judge uprightly, O ye sons of men? O congregation!", "en"),
+        ("Las Vegas, Los Angeles, La Paz", "en"),
     ],
 )
 def test_a_text_in_its_own_script_is_accepted(text, language):

@@ -44,10 +44,11 @@ def test_what_is_wrong_with_a_text_is_found_and_shown(learned: Project) -> None:
     folder = learned.root / "data" / "validated" / NAME
     verdict = json.loads((folder / "verdict.json").read_text(encoding="utf-8"))
     checks = {check["name"]: check for check in verdict["checks"]}
-    assert verdict["figures"]["quarantined_examples"] == 1
+    assert verdict["figures"]["quarantined_examples"] == 2
     assert checks["near_copies_across_splits"]["figure"] > 0
     page = (folder / "page.html").read_text(encoding="utf-8")
     assert "mojibake" in page
+    assert "wrong_language" in page
 
 
 def test_verses_are_learned_evaluated_and_registered(learned: Project) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sluiceway.data.bpe import SMALL, learned, tokenizer_of
-from sluiceway.data.scripts import script_missed
+from sluiceway.data.languages import language_met, script_missed
 from sluiceway.data.shards import Arrays
 from sluiceway.data.table import BadExample, Measures
 from sluiceway.data.texts import legible, sizes
@@ -34,6 +34,8 @@ def measure(payload: bytes, data: TextData) -> Measures:
         raise BadExample("too_long", f"{said:,} characters; {data.longest:,} are the most")
     if data.language and (script := script_missed(text, data.language)):
         raise BadExample("wrong_script", f"not written in {script}: {text[:40]!r}")
+    if data.language and (met := language_met(text, data.language)):
+        raise BadExample("wrong_language", f"its little words are of {met!r}: {text[:40]!r}")
     return sizes(text)
 
 

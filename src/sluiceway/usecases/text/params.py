@@ -15,8 +15,9 @@ class TextData(ListedData):
     text_column: str | None = None
     """Column of a table that holds the text; default: ``text``, ``content``, ``sentence``, ``review`` and the like."""
     language: str | None = None
-    """Language of the texts, such as ``en`` or ``pt-BR``: one that is mostly in another script is set aside. Another
-    language in the same script is found by the data gate, as a stranger."""
+    """Language of the texts, such as ``en`` or ``pt-BR``: one that is mostly in another script is set aside, and so is
+    one whose little words (``the``, ``of``) are those of another language, among English, Spanish, French, German,
+    Italian, Portuguese, Dutch and Swedish. null: any."""
     shortest: int = Field(1, ge=1)
     """Fewest characters of a text, white space around it left out; a shorter one is set aside."""
     longest: int = Field(100_000, ge=1)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from sluiceway.data.scripts import script_missed
+from sluiceway.data.languages import script_missed
 from sluiceway.data.sources import Shelf, checksum
 from sluiceway.data.table import BadExample, Example, Measures
 from sluiceway.data.texts import mojibake
