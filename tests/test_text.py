@@ -132,6 +132,9 @@ def test_what_is_not_understood_is_told_with_the_nearest(tmp_path):
     with pytest.raises(UnknownLayout, match=r"no texts below .*: found 1 x \.docx") as told:
         read(tmp_path)
     assert "pandoc" in told.value.hint
+    (tmp_path / "a.txt").write_text("x")
+    with pytest.raises(UnknownLayout, match=r"no class of texts below .*side by side"):
+        read(tmp_path)
 
 
 def test_texts_with_targets_are_told_from_texts_alone(tmp_path):

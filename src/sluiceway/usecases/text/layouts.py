@@ -47,7 +47,7 @@ def read(raw: Path, data: TextData, target: TargetKind) -> Iterator[Example]:
     tables = _tables(raw, every, data, target)
     if tables:
         return _records(raw, tables)
-    if not tables_among(every) and not _files(every):
+    if not tables_among(every) and all(path.parent == raw for path in _files(every)):
         raise _unknown(raw, every, target)
     return listing.read_listed(raw, data, target, TEXTS)
 
@@ -154,4 +154,5 @@ def _files(every: Sequence[Path]) -> list[Path]:
 def _unknown(raw: Path, every: Sequence[Path], target: TargetKind) -> UnknownLayout:
     foreign = sorted({path.suffix.lower() for path in every} & TEXTS.foreign)
     steps = (f"convert {', '.join(foreign)} {TEXTS.convert}" if foreign else "", unpack(raw))
-    return not_understood(raw, "texts", layouts(target), steps)
+    what = f"{target} of texts" if _files(every) else "texts"
+    return not_understood(raw, what, layouts(target), steps)
