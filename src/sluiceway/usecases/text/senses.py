@@ -26,7 +26,7 @@ def counts(contents: Sequence[bytes]) -> Any:
 def classifier() -> Any:
     """TF-IDF and a logistic regression for each class against the others; rare ones weigh as much as common ones.
 
-    In the dual a fit of 5,000 verses in six classes takes half a second, and all classes at once forty times that.
+    In the dual that is a matter of a second, with so many columns; all classes at once take far longer.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.multiclass import OneVsRestClassifier
