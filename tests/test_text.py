@@ -1,6 +1,7 @@
 """Texts with a class, labels or a number to learn: how they lie, what is set aside, read, and answered."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from material import found, material_of
 from projects import ROOT
+from sluiceway.checks.labels import label_errors
 from sluiceway.config import Split, parse
 from sluiceway.data.bpe import tokenizer_of
 from sluiceway.data.languages import script_missed
@@ -375,6 +378,19 @@ def test_wrong_labels_are_seen_by_words():
     assert set(np.argsort(given)[:2].tolist()) == {7, 33}
     said = np.array(answers.classes)[answers.probabilities.argmax(1)]
     assert (said == np.array(true)).mean() > 0.95
+
+
+def test_the_gate_names_the_texts_whose_labels_look_wrong(tmp_path):
+    texts, targets = map(list, zip(*written(240, seed=3), strict=True))
+    spoiled = {17, 60, 101, 150, 203}
+    for at in spoiled:
+        targets[at] = "sea" if targets[at] == "field" else "field"
+    material = material_of(tmp_path, np.zeros((240, 1)), targets, learn=False)
+    answers = cross_fitted(texts, targets, "class", senses.classifier)
+    verdict = found(label_errors, replace(material, answers=answers))["label_errors"]
+    suspected = {each.id for each in verdict.offenders}
+    assert suspected <= {f"e{at}" for at in spoiled}
+    assert len(suspected) >= 4
 
 
 def test_labels_and_numbers_are_learned_from_words_as_well():
