@@ -10,6 +10,7 @@ about a book that was learned from. A pipeline of its own in a fresh clone, thro
 
 import argparse
 import json
+import os
 from pathlib import Path
 
 from ruamel.yaml import YAML
@@ -108,11 +109,15 @@ def main() -> None:
     parser.add_argument("--salt", type=int, default=239, help="of the split")
     parser.add_argument("--epochs", type=int, default=6)
     chosen = parser.parse_args()
+    commit = origin(ROOT)
     with clone_of(ROOT) as clone:
         add_pipeline(clone.root, chosen.salt, chosen.epochs)
         lay_out(clone.root / "data" / "raw" / NAME, chosen.verses)
         lines = [*measured(clone, NAME), *languages(clone.root / "data" / "raw" / "languages")]
-    about = f"Up to {chosen.verses} verses of each book. Commit {origin(ROOT)}, {machine()}."
+    about = (
+        f"Up to {chosen.verses} verses of each book. Commit {commit}, {machine()}, with a load of "
+        f"{os.getloadavg()[1]:.0f} and nice {os.nice(0)}."
+    )
     head = ["# Texts with a class, measured", "", *(__doc__ or "").strip().splitlines()[5:], ""]
     text = "\n".join([*head, *lines[:2], f"{lines[2]} {about}", *lines[3:]])
     print(text, flush=True)

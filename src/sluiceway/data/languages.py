@@ -43,7 +43,7 @@ def script_missed(text: str, language: str) -> str:
 # Little words.
 
 _LITTLE = {
-    "en": "the and of do to that it for with as his they you have from this are at by which will not is was be he i a",
+    "en": "the and of do to that it for with as his they you have from this are at by which will not is was in he i a",
     "es": "el la los las de del que y en un una por para con su sus se lo al como pero más no es era él yo mi nos",
     "fr": "le la les de des du que et en un une pour par avec son ses se au aux comme mais pas est était il je dans",
     "de": "der die das und zu den dem von mit sich des auf für ist im nicht ein eine als auch es an er ich wir war",
