@@ -1,14 +1,18 @@
-"""Byte-pair encoding on bytes (Sennrich et al., 2016), by ``tokenizers``: learned, and made ready for use.
+"""Byte-pair encoding on bytes (Sennrich et al., 2016), by ``tokenizers``: learned, or taken from pretrained weights.
 
 What is learned is plain JSON, and is kept with the model.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+from sluiceway.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,6 +48,53 @@ def learned(texts: Iterable[str], vocabulary: int, special: Sequence[str], *, sp
     )
     tokenizer.train_from_iterator(texts, trainer)
     return {"tokenizer": tokenizer.to_str(), "vocabulary": tokenizer.get_vocab_size()}
+
+
+def documents_of(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return ``tokenizer.json`` and ``config.json`` of pretrained weights.
+
+    Raises:
+        ConfigError: they are not there, or hold no JSON object.
+    """
+    return _object(folder / "tokenizer.json"), _object(folder / "config.json")
+
+
+def kept(folder: Path, tokens: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+    """Return ``tokenizer`` and ``vocabulary`` of pretrained weights: some networks have room for more than there are.
+
+    Args:
+        folder: of the weights, for the message.
+        tokens: ``tokenizer.json``.
+        config: ``config.json``.
+
+    Raises:
+        ConfigError: the library cannot read the tokens.
+    """
+    from tokenizers import Tokenizer
+
+    text = json.dumps(tokens, ensure_ascii=False)
+    try:
+        size = Tokenizer.from_str(text).get_vocab_size()
+    except Exception as error:  # noqa: BLE001 - the library raises nothing more special
+        raise _unreadable(folder / "tokenizer.json", error) from None
+    return {"tokenizer": text, "vocabulary": max(size, int(config.get("vocab_size", 0)))}
+
+
+def _object(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from None
+    if not isinstance(document, dict):
+        raise _unreadable(path, "no JSON object")
+    return document
+
+
+def _unreadable(path: Path, why: object) -> ConfigError:
+    return ConfigError(
+        f"encode.tokenizer: {path} cannot be read: {why}",
+        hint="give the folder of the pretrained weights, with tokenizer.json and config.json",
+    )
 
 
 def tokenizer_of(encoding: "Mapping[str, Any]") -> "Tokenizer":

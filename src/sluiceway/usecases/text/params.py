@@ -5,6 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from sluiceway.config import ModelParams, Section
+from sluiceway.config.shapes import refuse_uneven_heads
 from sluiceway.usecases.targets.listing import ListedData
 
 
@@ -58,10 +59,7 @@ class EncoderParams(ModelParams):
 
     @model_validator(mode="after")
     def _can_be_built(self) -> Self:
-        share = 2 * self.heads
-        if self.channels % share:  # rotary positions turn pairs of a head's channels
-            near = share * max(1, round(self.channels / share))
-            raise ValueError(f"channels {self.channels} do not divide by 2 x heads = {share}: use {near}")
+        refuse_uneven_heads(self.channels, self.heads)
         return self
 
 

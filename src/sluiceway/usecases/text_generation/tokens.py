@@ -5,11 +5,10 @@ Shapes: V vocabulary.
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from sluiceway.data.bpe import tokenizer_of
+from sluiceway.data.bpe import documents_of, kept, tokenizer_of
 from sluiceway.errors import ConfigError
 from sluiceway.usecases.base import Encoding
 
@@ -23,10 +22,7 @@ def taken_from(folder: Path) -> Encoding:
     Raises:
         ConfigError: they are not there, or not byte-level, so that nobody can say how many bytes each stands for.
     """
-    from tokenizers import Tokenizer
-
-    tokens, config = (_object(folder / name) for name in ("tokenizer.json", "config.json"))
-    text = json.dumps(tokens, ensure_ascii=False)
+    tokens, config = documents_of(folder)
     end = config.get("eos_token_id")
     end = end[0] if isinstance(end, list) and end else end
     if '"ByteLevel"' not in json.dumps(tokens.get("decoder")) or not isinstance(end, int):
@@ -34,29 +30,7 @@ def taken_from(folder: Path) -> Encoding:
             f"encode.tokenizer: the tokens of {folder} are not byte-level, or its config.json names no eos_token_id",
             hint="scores are in bits per byte: take byte-level tokens, such as those of GPT-2, Llama 3 or Qwen",
         )
-    try:
-        size = Tokenizer.from_str(text).get_vocab_size()
-    except Exception as error:  # noqa: BLE001 - the library raises nothing more special
-        raise _unreadable(folder / "tokenizer.json", error) from None
-    # Some networks have room for more tokens than there are.
-    return {"tokenizer": text, "vocabulary": max(size, int(config.get("vocab_size", 0))), "end": end}
-
-
-def _object(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from None
-    if not isinstance(document, dict):
-        raise _unreadable(path, "no JSON object")
-    return document
-
-
-def _unreadable(path: Path, why: object) -> ConfigError:
-    return ConfigError(
-        f"encode.tokenizer: {path} cannot be read: {why}",
-        hint="give the folder of the pretrained weights, with tokenizer.json and config.json",
-    )
+    return {**kept(folder, tokens, config), "end": end}
 
 
 def token_pieces(encoding: Encoding) -> list[str]:
