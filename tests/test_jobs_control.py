@@ -79,7 +79,7 @@ def test_what_cannot_begin_says_why(tmp_path: Path) -> None:
     ("where", "said"),
     [
         ("slurm", "sbatch slurm/nightly.sbatch"),
-        ("kubernetes, image: 'a:1'", "kubectl create -f k8s/rayjob.yaml"),
+        ("kubernetes, image: 'a:1'", "kubectl create -f k8s/nightly-rayjob.yaml"),
     ],
 )
 def test_what_a_scheduler_takes_is_handed_over_by_its_own_command(where: str, said: str, tmp_path: Path) -> None:

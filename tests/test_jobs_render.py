@@ -3,7 +3,9 @@
 import copy
 import importlib.metadata
 import json
+import os
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -20,6 +22,7 @@ from sluiceway.errors import ConfigError
 from sluiceway.launch.jobs import Job
 from sluiceway.launch.render import RENDERERS
 from sluiceway.launch.render.place import Place
+from sluiceway.stages.job_render import render as write
 from teams import FULL, PLAIN
 
 GOLDEN = Path(__file__).parent / "golden" / "jobs"
@@ -223,6 +226,46 @@ def test_systemd_takes_the_units(case: str, tmp_path: Path) -> None:
 def verified(folder: Path, files: dict[str, str]) -> subprocess.CompletedProcess[str]:
     command = ["systemd-analyze", "verify", "--man=no", *(str(folder / name) for name in files)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def written(folder: Path, **options: Any) -> Path:
+    """Write two jobs for Slurm as they are typed, and return the folder with what was rendered."""
+    root = folder / "pro ject"
+    (root / "infra").mkdir(parents=True)
+    (root / "params.yaml").write_text("pipelines: {digits: {code: src}}\n", encoding="utf-8")
+    job = {"pipeline": "digits", "where": "slurm", "schedule": {"cron": "30 2 * * *"}, **options}
+    (root / "infra" / "jobs.yaml").write_text(json.dumps({"jobs": {"nightly": job, "weekly": job}}), encoding="utf-8")
+    for name in ("nightly", "weekly"):
+        write(root, name, "slurm", root / "batch")
+    return root / "batch"
+
+
+def option(text: str, name: str) -> str:
+    (value,) = re.findall(rf"^#S(?:BATCH|CRON) --{name}=(.+)$", text, re.MULTILINE)
+    return str(value)
+
+
+def test_slurm_finds_the_folder_of_the_log_and_scrontab_the_script(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = written(tmp_path)
+    for name in ("nightly", "weekly"):
+        table = (folder / f"{name}.scrontab").read_text(encoding="utf-8")
+        for text in (table, (folder / f"{name}.sbatch").read_text(encoding="utf-8")):
+            assert Path(option(text, "output")).parent.is_dir()
+        (line,) = [each for each in table.splitlines() if not each.startswith("#")]
+        (program,) = shlex.split(line)[5:]
+        assert os.access(program, os.X_OK)
+        assert Path(program) == folder / f"{name}.sbatch"
+        assert table.startswith(f"# >>> sluiceway job {name} of {folder.parent}\n")  # beside those of other jobs
+    said = capsys.readouterr().out
+    assert f"sbatch '{folder}/nightly.sbatch'  one run, now" in said
+    assert f"scrontab -e  the schedule: paste {folder}/weekly.scrontab beside what is there" in said
+
+
+def test_nodes_that_see_the_project_elsewhere_find_the_script_there(tmp_path: Path) -> None:
+    table = (written(tmp_path, slurm={"project": "/nodes/it"}) / "nightly.scrontab").read_text(encoding="utf-8")
+    assert "\n30 2 * * * /nodes/it/batch/nightly.sbatch\n" in table
 
 
 def test_scrontab_knows_no_time_zone() -> None:

@@ -11,7 +11,6 @@ from sluiceway.errors import LaunchError
 from sluiceway.launch.jobs import Job
 from sluiceway.launch.records import JobPlaces
 from sluiceway.launch.render import RENDERERS
-from sluiceway.launch.render.cron import marks
 from sluiceway.launch.render.place import Place
 from sluiceway.launch.render.systemd import unit
 
@@ -76,7 +75,7 @@ class Cron(Installer):
         """
         done = _try("crontab", "-l")
         lines = done.stdout.splitlines(keepends=True) if done.returncode == 0 else []
-        begin, end = (f"{mark}\n" for mark in marks(self._name, self._place))
+        begin, end = (f"{mark}\n" for mark in self._place.marks(self._name))
         if begin not in lines:
             whole = "".join(lines)
             return (whole if not whole or whole.endswith("\n") else f"{whole}\n"), "", ""

@@ -5,18 +5,13 @@ A secret is named here and never written: its value is an environment variable w
 """
 
 import re
-from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from sluiceway.config import Section, parse, read_yaml
-from sluiceway.errors import ConfigError, nearest, unknown
+from sluiceway.config import Section
 from sluiceway.launch.schedules import check_cron, check_zone
-from sluiceway.usecases.pipeline import project_params
 
-JOBS = Path("infra") / "jobs.yaml"
 Event = Literal["promoted", "kept", "closed", "failed", "preempted", "unchanged"]
 """What a run can come to; ``launch/outcome.py`` says what each means."""
 _TOLD: tuple[Event, ...] = ("promoted", "kept", "closed", "failed")
@@ -26,8 +21,26 @@ _NAME = r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?"
 """Of a job: it becomes part of a branch, of unit files and of Kubernetes' names, whose limit is the tightest."""
 _VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
 _UNITS = {"Mi": 1, "Gi": 1024}
-Variable = Annotated[str, StringConstraints(pattern=f"^{_VARIABLE}$")]
-"""Name of an environment variable."""
+
+
+def _is_name(value: str) -> str:
+    if not re.fullmatch(_NAME, value):
+        raise ValueError("a job's name is 1 to 40 of a-z, 0-9 and -, and begins and ends with one of the former")
+    return value
+
+
+def _is_variable(value: str) -> str:
+    if not re.fullmatch(_VARIABLE, value):
+        # What was found is not said: it is mostly the secret itself, and messages go to logs.
+        raise ValueError(
+            "is the name of an environment variable, such as SLACK_WEBHOOK, and not the secret itself: put "
+            "SLACK_WEBHOOK=... into the environment, or into the job's env_file"
+        )
+    return value
+
+
+JobName = Annotated[str, AfterValidator(_is_name)]
+Variable = Annotated[str, AfterValidator(_is_variable), Field(title="name of an environment variable")]
 
 
 class Schedule(Section):
@@ -236,71 +249,5 @@ class Job(Section):
 class Jobs(Section):
     """``infra/jobs.yaml``."""
 
-    jobs: dict[str, Job] = Field(default_factory=dict)
+    jobs: dict[JobName, Job] = Field(default_factory=dict)
     """Jobs by name."""
-
-    @field_validator("jobs")
-    @classmethod
-    def _names(cls, value: dict[str, Job]) -> dict[str, Job]:
-        wrong = [name for name in value if not re.fullmatch(_NAME, name)]
-        if wrong:
-            raise ValueError(
-                f"{', '.join(map(repr, wrong))}: a job's name is 1 to 40 of a-z, 0-9 and -, and begins and ends "
-                "with one of the former"
-            )
-        return value
-
-
-def read_jobs(root: Path) -> dict[str, Job]:
-    """Read the jobs of a project.
-
-    Raises:
-        NotAProject: the folder has no ``params.yaml``.
-        ConfigError: the file is missing or has faults, all of which are named.
-    """
-    pipelines = project_params(root).pipelines
-    path = root / JOBS
-    if not path.exists():
-        raise ConfigError(f"{JOBS} does not exist", hint="docs/jobs.md has one to begin with")
-    hint = "docs/job-options.md lists every option with its meaning"
-    jobs = parse(Jobs, read_yaml(path), JOBS, hint=hint).jobs
-    faults = [fault for name, job in jobs.items() for fault in _strangers(root, name, job, pipelines)]
-    if faults:
-        lines = "\n".join(f"  {fault}" for fault in faults)
-        raise ConfigError(f"{JOBS} does not fit the project:\n{lines}", hint=hint)
-    return jobs
-
-
-def read_job(root: Path, name: str) -> Job:
-    """Read one job.
-
-    Raises:
-        UnknownName: there is none of this name.
-        ConfigError: the file has faults.
-    """
-    jobs = read_jobs(root)
-    if name not in jobs:
-        raise unknown("job", name, jobs)
-    return jobs[name]
-
-
-def _strangers(root: Path, name: str, job: Job, pipelines: Mapping[str, object]) -> Iterator[str]:
-    """Yield what only the rest of the project can tell."""
-    if job.pipeline not in pipelines:
-        yield f"jobs.{name}.pipeline: {job.pipeline!r} is no pipeline; {nearest(job.pipeline, pipelines)}"
-        return
-    needed = workers_of(root, job.pipeline)
-    if job.resources.workers < needed:
-        yield (
-            f"jobs.{name}.resources.workers: {job.resources.workers} is less than the {needed} that "
-            f"pipelines/{job.pipeline}/params.yaml trains on; write workers: {needed}"
-        )
-
-
-def workers_of(root: Path, pipeline: str) -> int:
-    """Return how many workers a pipeline needs at least; its file is checked elsewhere, not here."""
-    path = root / "pipelines" / pipeline / "params.yaml"
-    train = read_yaml(path).get("train") if path.exists() else None
-    workers = train.get("workers", 1) if isinstance(train, dict) else 1
-    least = workers[0] if isinstance(workers, list) and workers else workers
-    return least if isinstance(least, int) else 1

@@ -7,13 +7,17 @@ from typing import TypeVar
 
 from rich.table import Table
 
+from sluiceway.config import faulty
 from sluiceway.errors import UsageError
 from sluiceway.launch import local
-from sluiceway.launch.jobs import Job, read_job, read_jobs
+from sluiceway.launch.description import HINT, JOBS, sound_jobs
+from sluiceway.launch.jobs import Job
 from sluiceway.launch.ray_jobs import RayJobs
 from sluiceway.launch.records import JobPlaces, Record
+from sluiceway.launch.render.handing import FOLDERS, commands
 from sluiceway.launch.schedules import explain, next_due
 from sluiceway.stages.console import console
+from sluiceway.stages.job_described import job_of
 
 Run = TypeVar("Run")
 _RAY_EXIT = {"SUCCEEDED": 0}
@@ -37,7 +41,7 @@ def submit(root: Path, name: str, *, follow: bool) -> int:
         UsageError: jobs of this kind are handed over by the scheduler's own command.
         LaunchError: it could not be begun.
     """
-    job = read_job(root, name)
+    job = job_of(root, name)
     if job.where == "ray":
         run = RayJobs(name, job, root).submit()
         _say_begun(name, run, f"on {job.ray.address}")
@@ -56,7 +60,7 @@ def attach(root: Path, name: str) -> int:
         UnknownName: there is no such job.
         UsageError: it has not run yet.
     """
-    job = read_job(root, name)
+    job = job_of(root, name)
     try:
         if job.where == "ray":
             jobs = RayJobs(name, job, root)
@@ -84,7 +88,7 @@ def cancel(root: Path, name: str, *, here: bool = False) -> int:
         UsageError: it has not run yet.
         LaunchError: it does not end.
     """
-    job = read_job(root, name)
+    job = job_of(root, name)
     if job.where == "ray" and not here:
         jobs = RayJobs(name, job, root)
         run = _newest(name, [each.id for each in jobs.runs()])
@@ -100,17 +104,24 @@ def listed(root: Path) -> None:
     """Print the jobs, when they are due, and what they came to last.
 
     Raises:
-        ConfigError: ``infra/jobs.yaml`` has faults.
+        ConfigError: jobs have faults; those that have none were printed.
     """
     table = Table(box=None, padding=(0, 2, 0, 0))
     for title in ("job", "pipeline", "where", "schedule", "next", "last", "came to"):
         table.add_column(title, overflow="fold")
-    for name, job in read_jobs(root).items():
+    jobs, faults = sound_jobs(root)
+    if not jobs and not faults:
+        console.print(f"[bold]list[/] {JOBS} has no jobs yet; docs/jobs.md has one to begin with")
+        return
+    for name, job in jobs.items():
         last = JobPlaces.of(root, name).last()
         state = last.state if last else "-"
         colour = _COLOURS.get(state, "dim")
         table.add_row(name, job.pipeline, job.where, *_times(job), _moment(last), f"[{colour}]{state}[/]")
-    console.print(table)
+    if jobs:
+        console.print(table)
+    if faults:
+        raise faulty(JOBS, faults, HINT)
 
 
 def _times(job: Job) -> tuple[str, str]:
@@ -137,9 +148,9 @@ def _say_begun(name: str, run: str, where: str) -> None:
 
 
 def _handed_over(name: str, job: Job) -> str:
-    if job.where == "slurm":
-        return f"sluiceway job render {name} --to slurm --into slurm && sbatch slurm/{name}.sbatch"
-    return f"sluiceway job render {name} --to kubernetes --into k8s && kubectl create -f k8s/rayjob.yaml"
+    folder = FOLDERS[job.where]
+    (command, _), *_ = commands(job.where, name, job, folder)
+    return f"sluiceway job render {name} --to {job.where} --into {folder} && {command}"
 
 
 def _write(text: str) -> None:

@@ -2,9 +2,13 @@
 
 from pathlib import Path
 
-from sluiceway.launch.jobs import read_job
+from rich.markup import escape
+
 from sluiceway.launch.render import RENDERERS
+from sluiceway.launch.render.handing import commands, prepare
 from sluiceway.launch.render.place import Place
+from sluiceway.stages.console import console
+from sluiceway.stages.job_described import job_of
 
 
 def render(root: Path, name: str, target: str, into: Path | None = None) -> None:
@@ -20,7 +24,8 @@ def render(root: Path, name: str, target: str, into: Path | None = None) -> None
         UnknownName: there is no such job.
         ConfigError: the job cannot be written for this scheduler.
     """
-    files = RENDERERS[target](name, read_job(root, name), Place.here(root))
+    job, place = job_of(root, name), Place.here(root, into)
+    files = RENDERERS[target](name, job, place)
     for file, text in files.items():
         if into is None:
             print(f"# {file}\n{text}")  # noqa: T201 - nothing may be wrapped or coloured
@@ -30,3 +35,7 @@ def render(root: Path, name: str, target: str, into: Path | None = None) -> None
         if file.endswith(".sbatch"):
             (into / file).chmod(0o755)
         print(into / file)  # noqa: T201
+    if into is not None:
+        prepare(target, name, place)
+        for command, why in commands(target, name, job, str(into)):
+            console.print(f"  [cyan]{escape(command)}[/]  [dim]{escape(why)}[/]")

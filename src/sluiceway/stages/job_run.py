@@ -10,7 +10,7 @@ from sluiceway.errors import LaunchError, SluicewayError
 from sluiceway.launch.changes import CLOSES, PREEMPTED, Decision, changes_of, decide, drifted, failure_of
 from sluiceway.launch.commands import Commands, Stopped, environment
 from sluiceway.launch.data import Data
-from sluiceway.launch.jobs import Job, read_job
+from sluiceway.launch.jobs import Job
 from sluiceway.launch.leftovers import end_leftovers
 from sluiceway.launch.notify import notify
 from sluiceway.launch.outcome import Outcome, closed, registered, report
@@ -18,6 +18,7 @@ from sluiceway.launch.records import JobPlaces, Record
 from sluiceway.launch.schedules import is_due
 from sluiceway.launch.secrets import load_secrets
 from sluiceway.launch.worktree import Source, check_out, data_of, publish, source
+from sluiceway.stages.job_described import job_of
 from sluiceway.stages.job_results import Results, budget_seconds
 from sluiceway.usecases.pipeline import project_params
 
@@ -38,7 +39,7 @@ def run(root: Path, name: str, *, if_due: bool = False) -> int:
         ConfigError: ``infra/jobs.yaml`` has faults, or a secret is missing.
         Busy: it runs already.
     """
-    job = read_job(root, name)
+    job = job_of(root, name)
     places = JobPlaces.of(root, name)
     if if_due and not _due(job, places):
         return 0

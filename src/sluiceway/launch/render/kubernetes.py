@@ -35,10 +35,10 @@ def render(name: str, job: Job, place: Place) -> dict[str, str]:
     """
     if job.image is None:
         raise ConfigError(f"job {name!r} names no image", hint="infra/Dockerfile builds one: `image: name:tag`")
-    files = {"rayjob.yaml": _yaml(_rayjob(name, job))}
+    files = {f"{name}-rayjob.yaml": _yaml(_rayjob(name, job))}
     if job.schedule:
         several = [_ray_cron_job(name, job)] if job.kubernetes.schedule_with == "RayCronJob" else _cron_job(name, job)
-        files["schedule.yaml"] = _yaml(*several)
+        files[f"{name}-schedule.yaml"] = _yaml(*several)
     return files
 
 

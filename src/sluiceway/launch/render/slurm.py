@@ -14,12 +14,16 @@ _PATIENCE = 300
 
 
 def render(name: str, job: Job, place: Place) -> dict[str, str]:
-    """Return the script, and the line of scrontab where the job has a schedule.
+    """Return the script, and the lines of scrontab where the job has a schedule.
+
+    The folder of the log must be there before the job begins: Slurm makes none, and fails the job without a word.
 
     Raises:
         ConfigError: the schedule names a time zone, which Slurm does not know.
     """
-    place = replace(place, root=job.slurm.project or place.root)
+    root = job.slurm.project or place.root
+    script = place.script(f"{name}.sbatch", root)
+    place = replace(place, root=root)
     files = {f"{name}.sbatch": _script(name, job, place)}
     if job.schedule:
         if job.schedule.zone:
@@ -27,9 +31,11 @@ def render(name: str, job: Job, place: Place) -> dict[str, str]:
                 f"jobs.{name}.schedule.zone is {job.schedule.zone}, and scrontab reads times in the controller's zone",
                 hint="write the times in that zone, and leave `zone` out",
             )
-        files["scrontab"] = "".join(f"#SCRON {each}\n" for each in _options(name, job, place)) + (
-            f"{job.schedule.cron} {place.folder(name)}/{name}.sbatch\n"
-        )
+        begin, end = place.marks(name)
+        options = [f"#SCRON {each}" for each in _options(name, job, place)]
+        # What is run is a command: scrontab reads the options above, and not those in the script.
+        line = f"{job.schedule.cron} {shlex.quote(script)}"
+        files[f"{name}.scrontab"] = "\n".join([begin, *options, line, end]) + "\n"
     return files
 
 
