@@ -83,6 +83,18 @@ jobs:
         ("{pipeline: digts}", "'digts' is no pipeline; did you mean 'digits'?"),
         ("{pipeline: digits}", "1 is less than the 2 that pipelines/digits/params.yaml trains on; write workers: 2"),
         ("{pipeline: digits, where: kubernetes}", "image is missing: infra/Dockerfile builds one"),
+        (
+            "{pipeline: digits, env: {API_KEY: x}}",
+            "env: API_KEY looks like a secret: name it under secrets",
+        ),
+        ("{pipeline: digits, env: {URI: 'http://a:b@host'}}", "URI looks like a secret"),
+        ("{pipeline: digits, env: {'a b': x}}", "jobs.nightly.env.a b: is the name of an environment variable"),
+        ("{pipeline: digits, kubernetes: {tolerations: [{kye: gpu}]}}", "tolerations.0.kye: no such option; did you"),
+        ("{pipeline: digits, kubernetes: {tolerations: [{value: x}]}}", "bears every taint"),
+        (
+            "{pipeline: digits, kubernetes: {tolerations: [{key: x, operator: Exists, value: y}]}}",
+            "one for any value",
+        ),
         ("{pipeline: digits, notify: {webhook: SLACK}}", "SLACK is not among the secrets"),
         ("{pipeline: digits, schedule: {cron: '0 0 L * *'}}", "not every scheduler reads"),
         ("{pipeline: digits, schedule: {cron: '0 0 31 2 *'}}", "bad day-of-month"),

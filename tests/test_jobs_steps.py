@@ -231,6 +231,16 @@ def test_what_the_ref_has_now_is_run_and_its_parents_say_so(kept: Kept, tmp_path
     assert branch(kept, "show", "sluiceway/nightly:pipelines/digits/params.yaml") == "train: {lr: 0.2}"
 
 
+def test_a_remote_that_the_ref_does_not_know_is_told_before_anything_runs(kept: Kept) -> None:
+    kept.project.run("dvc", "remote", "default", "--unset")
+    kept.push("no remote")
+    kept.project.run("dvc", "remote", "default", "store")
+    said = kept.job(check=1)
+    assert said.count("DVC's remote 'store' is in the .dvc/config here, and not in that of the ref") == 1
+    assert "try: commit .dvc/config and push it" in said
+    assert beside(kept, "validate.count") == ""
+
+
 def test_what_is_not_under_dvc_is_told(kept: Kept) -> None:
     kept.git("rm", "-q", "data/raw/digits.dvc")
     kept.push("no data")

@@ -157,7 +157,7 @@ def options_of(kind: type[BaseModel], path: Sequence[str | int]) -> list[str]:
     kinds: list[type[BaseModel]] = [kind]
     keyed = False
     for part in path:
-        if keyed:  # a name that the user chose
+        if keyed or isinstance(part, int):  # a name that the user chose, or a place in a list
             keyed = False
             continue
         keyed = any(_is_mapping(each, str(part)) for each in kinds)

@@ -1,6 +1,7 @@
 """Runs commands of a job one after the other: all that they say is kept, and the present one can be ended kindly."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,8 @@ _NOTICES = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _SHELLS = {"sh", "dash", "bash", "zsh", "ksh"}
 MARK = "SLUICEWAY_JOB_TREE"
 """Environment variable by which processes of a job are known: its working tree."""
+_COMPLAINT = re.compile(r"(ERROR|error|fatal)\b")
+"""How the line begins in which DVC and git say why; what follows it is advice."""
 _IGNORING = 'trap "" TERM; exec "$@"'
 """DVC would fall at SIGTERM and leave its stage alone. So it ignores it; a stage takes it up again by itself."""
 
@@ -48,10 +51,11 @@ class Done:
             LaunchError: the command failed.
         """
         if self.code:
-            last = [line for line in self.output.splitlines() if line.strip()][-3:]
+            lines = [line.strip() for line in self.output.splitlines() if line.strip()]
+            why = next((line for line in lines if _COMPLAINT.match(line)), " | ".join(lines[-3:]))
             raise LaunchError(
-                f"`{' '.join(self.command)}` ended with {self.code}: {' | '.join(last) or 'it said nothing'}",
-                hint="the job's log has all of it: sluiceway job attach",
+                f"`{' '.join(self.command)}` ended with {self.code}: {why or 'it said nothing'}",
+                hint="the job's log has all of it: sluiceway job attach JOB",
             )
         return self
 
@@ -115,6 +119,18 @@ class Commands:
         if self._why:
             raise Stopped(self._why)
         return Done(command, process.returncode, output)
+
+    def pause(self, seconds: float) -> None:
+        """Wait.
+
+        Raises:
+            Stopped: the job was told to end.
+        """
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if self._why:
+                raise Stopped(self._why)
+            time.sleep(0.1)
 
     def stop(self, why: Why) -> None:
         """Tell the present command, and so the job, to end."""

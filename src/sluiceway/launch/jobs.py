@@ -21,6 +21,8 @@ _NAME = r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?"
 """Of a job: it becomes part of a branch, of unit files and of Kubernetes' names, whose limit is the tightest."""
 _VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
 _UNITS = {"Mi": 1, "Gi": 1024}
+SECRET_NAME = re.compile(r"PASS|TOKEN|SECRET|KEY|CREDENTIAL|WEBHOOK", re.IGNORECASE)
+"""What variables are called that hold a secret."""
 
 
 def _is_name(value: str) -> str:
@@ -143,6 +145,27 @@ class RayCluster(Section):
         return value.rstrip("/")
 
 
+class Toleration(Section):
+    """A taint of nodes that pods bear, in Kubernetes' words."""
+
+    key: str | None = None
+    """Of the taint; null: of any."""
+    operator: Literal["Equal", "Exists"] = "Equal"
+    """Whether the taint has this value, or any."""
+    value: str | None = None
+    """Of the taint."""
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    """Of the taint; null: any."""
+
+    @model_validator(mode="after")
+    def _is_one(self) -> "Toleration":
+        if self.operator == "Exists" and self.value is not None:
+            raise ValueError("a toleration that asks for a value is operator: Equal, one for any value has none")
+        if self.operator == "Equal" and self.key is None:
+            raise ValueError("a toleration without a key bears every taint: write operator: Exists if that is meant")
+        return self
+
+
 class Kubernetes(Section):
     """A Kubernetes cluster with KubeRay."""
 
@@ -166,6 +189,14 @@ class Kubernetes(Section):
     """Name of the GPU resource."""
     node_selector: dict[str, str] = Field(default_factory=dict)
     """Labels of the nodes that workers go to."""
+    tolerations: list[Toleration] = Field(default_factory=list)
+    """Taints of the nodes that workers go to: GPU pools mostly have one."""
+    pull_secrets: list[str] = Field(default_factory=list)
+    """Secrets of a private registry, for the image."""
+    pod_account: str | None = None
+    """ServiceAccount of the cluster's pods, for a cloud's storage without keys; null: the namespace's default."""
+    annotations: dict[str, str] = Field(default_factory=dict)
+    """Of all pods."""
     schedule_with: Literal["CronJob", "RayCronJob"] = "CronJob"
     """RayCronJob is alpha, has no concurrency policy, and Kueue does not see it."""
     lost_clusters: int = Field(5, ge=0)
@@ -214,6 +245,9 @@ class Job(Section):
     """Seconds between the notice of a preemption and the end; a checkpoint must be written within."""
     image: str | None = None
     """Container image, with a tag or a digest; Kubernetes only."""
+    env: dict[Variable, str] = Field(default_factory=dict)
+    """Environment variables that are no secrets, such as ``MLFLOW_TRACKING_URI``: on Kubernetes and Slurm of all nodes,
+    elsewhere of the run. Here and on a Ray cluster, what is set already stays."""
     secrets: list[Variable] = Field(default_factory=list)
     """Names of environment variables that must be there."""
     env_file: str | None = None
@@ -228,6 +262,15 @@ class Job(Section):
     """How it looks on Kubernetes."""
     slurm: Slurm = Field(default_factory=Slurm)
     """How it looks on Slurm."""
+
+    @field_validator("env")
+    @classmethod
+    def _are_no_secrets(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, text in value.items():
+            path = name.upper().endswith(("_PATH", "_FILE", "_DIR"))
+            if (SECRET_NAME.search(name) and not path) or re.search(r"://[^/\s]*@", text):
+                raise ValueError(f"{name} looks like a secret: name it under secrets, its value stays out of this file")
+        return value
 
     @field_validator("image")
     @classmethod

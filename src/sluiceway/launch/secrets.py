@@ -1,4 +1,7 @@
-"""Secrets of a job: environment variables, from a file that only its owner may read or from whoever started the job."""
+"""Secrets of a job: environment variables, from a file that only its owner may read or from whoever started the job.
+
+Beside them, what its description sets in clear.
+"""
 
 import os
 import stat
@@ -9,7 +12,7 @@ from sluiceway.launch.jobs import Job
 
 
 def load_secrets(root: Path, job: Job) -> None:
-    """Put the secrets of the job's file into the environment, and make sure that all are there.
+    """Put what the job sets and the secrets of its file into the environment, and make sure that all are there.
 
     Raises:
         ConfigError: one is missing, or others may read the file.
@@ -18,7 +21,7 @@ def load_secrets(root: Path, job: Job) -> None:
 
 
 def secrets_of(root: Path, job: Job) -> dict[str, str]:
-    """Return what the job's file adds to the environment, and make sure that all secrets are there.
+    """Return what the job and its file add to the environment, and make sure that all secrets are there.
 
     Raises:
         ConfigError: one is missing, or others may read the file.
@@ -41,4 +44,4 @@ def secrets_of(root: Path, job: Job) -> dict[str, str]:
             f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not in the environment",
             hint="export it, or write it to the file that the job's `env_file` names",
         )
-    return {name: value for name, value in added.items() if name not in os.environ}
+    return {name: value for name, value in (job.env | added).items() if name not in os.environ}

@@ -75,7 +75,7 @@ def _looks(root: Path, project: ProjectParams, jobs: Mapping[str, Job], seconds:
     if jobs:
         looks.append(Look("secrets", lambda: schedulers.secrets(root, jobs)))
     if any(job.schedule for job in here):
-        looks.append(Look("schedules", schedulers.schedules))
+        looks.append(Look("schedules", lambda: schedulers.schedules(short)))
     if "slurm" in places:
         looks.append(Look("Slurm", lambda: schedulers.slurm(short)))
     if "kubernetes" in places:

@@ -41,15 +41,16 @@ def install(root: Path, name: str, target: str, *, agree: Callable[[], bool] | N
 
 
 def uninstall(root: Path, name: str, target: str) -> None:
-    """Take a schedule away, and say what was taken.
+    """Take a schedule away, also that of a job which is no longer described, and say what was taken.
 
     Raises:
-        UnknownName: there is no such job.
+        UnknownName: there is neither such a schedule nor such a job.
         LaunchError: the scheduler is not there, or refused.
     """
-    installer = INSTALLERS[target](name, job_of(root, name), root)
+    installer = INSTALLERS[target](name, None, root)
     now = installer.present()
     if not now:
+        job_of(root, name)
         console.print(f"[bold]uninstall[/] {name}: {target} does not have it")
         return
     _show(now, {})

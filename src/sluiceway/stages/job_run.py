@@ -48,17 +48,16 @@ def run(root: Path, name: str, *, if_due: bool = False) -> int:
         record = places.begin()
         log = places.log(record)
         with log.open("w", encoding="utf-8") as file:
-            commands = Commands(places.tree, environment(places.tree), file, job.grace)
+            commands, hint = Commands(places.tree, environment(places.tree), file, job.grace), ""
             try:
                 outcome = _Run(root, name, job, places, record, commands).whole()
             except SluicewayError as error:
-                commands.say(f"error: {error.message}" + (f"\n  try: {error.hint}" if error.hint else ""))
-                outcome = Outcome("failed", f"{name}: {error.message}")
+                outcome, hint = Outcome("failed", f"{name}: {error.message}"), error.hint
             except BaseException as error:
                 places.end(record, "failed", f"{name}: {type(error).__name__}", 1)
                 raise
             outcome = replace(outcome, links={**outcome.links, "log": str(log)})
-            commands.say(outcome.sentence)
+            commands.say(outcome.sentence + f"\n  try: {hint}" * bool(hint))
             places.end(record, outcome.event, outcome.sentence, outcome.exit_code)
             notify(job.notify, outcome, root, commands.say)
     return outcome.exit_code
@@ -101,7 +100,7 @@ class _Run:
         return outcome
 
     def _steps(self) -> Outcome:
-        there = source(self.root, self.name, self.job.ref, self.job.remote)
+        there = source(self.root, self.name, self.job.ref, self.job.remote, wait=self.commands.pause)
         self.commands.say(f"job {self.name}: {self.job.pipeline} at {there.ref} ({there.commit[:12]})")
         self.places.write(replace(self.record, commit=there.commit))
         end_leftovers(self.places.tree, self.job.grace, self.commands.say)

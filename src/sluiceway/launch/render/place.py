@@ -9,6 +9,9 @@ from sluiceway.data.places import STATE
 from sluiceway.errors import ConfigError
 from sluiceway.launch.jobs import Job, Schedule
 
+SLACK = 30
+"""Seconds between the end of the grace that the job knows of and the kill: it writes down and tells how it ended."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:

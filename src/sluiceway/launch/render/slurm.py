@@ -64,7 +64,8 @@ def _options(name: str, job: Job, place: Place) -> list[str]:
 
 def _script(name: str, job: Job, place: Place) -> str:
     head = "\n".join(f"#SBATCH {each}" for each in _options(name, job, place))
-    setup = "".join(f"{line}\n" for line in job.slurm.setup)
+    sets = [f"export {key}={shlex.quote(value)}" for key, value in job.env.items()]
+    setup = "".join(f"{line}\n" for line in [*sets, *job.slurm.setup])
     alone = job.slurm.nodes == 1
     run = place.command(name) if alone else _symmetric(name, job, place)
     # Beyond one node the job is a grandchild of srun's, on this very node.
