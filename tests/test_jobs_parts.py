@@ -22,6 +22,7 @@ from sluiceway.launch.outcome import EXIT, Outcome, closed, registered
 from sluiceway.launch.records import JobPlaces
 from sluiceway.launch.secrets import secrets_of
 from sluiceway.launch.worktree import git, merged_lock, source
+from sluiceway.stages.job_results import Results
 from slurm import free_ports
 
 # What is worth a run.
@@ -112,10 +113,27 @@ def verdict(gate: Any, passed: bool) -> Verdict:
 def test_a_closed_gate_is_3_and_a_preemption_75() -> None:
     assert EXIT == {"promoted": 0, "unchanged": 0, "failed": 1, "kept": 3, "closed": 3, "preempted": 75}
     assert registered("nightly", "digits", "digits", 4, True, verdict("model", True)).event == "promoted"
-    assert registered("nightly", "digits", "digits", 4, False, verdict("model", False)).exit_code == 3
+    for before, said in ((None, "there is no champion yet"), (3, "the champion stays"), (0, "the champion stays")):
+        kept = registered("nightly", "digits", "digits", 4, False, verdict("model", False), before)
+        assert kept.exit_code == 3
+        assert kept.sentence.startswith(f"nightly: digits version 4 is registered, {said}; the model gate is closed: ")
     assert closed("nightly", verdict("cost", False)).sentence == (
         "nightly: the cost gate of digits is closed: 3 < 4 & so on"
     )
+
+
+def test_a_closed_gate_shows_the_verdicts_of_its_own_run_and_its_page(tmp_path: Path) -> None:
+    results = Results(tmp_path, "digits")
+    for gate in ("data", "cost", "model"):
+        verdict(gate, False).write(results.reports / "verdicts" / f"{gate}.json")
+    assert [each.gate for each in results.verdicts("data")] == ["data"]
+    assert [each.gate for each in results.verdicts("cost")] == ["data", "cost"]
+    assert [each.gate for each in results.verdicts()] == ["data", "cost", "model"]
+    assert results.page() == {}
+    page = results.reports / "data" / "index.html"
+    page.parent.mkdir()
+    page.touch()
+    assert results.page() == {"report": str(page)}
 
 
 def test_a_message_is_one_sentence_and_links() -> None:

@@ -201,7 +201,7 @@ def test_the_grace_of_pods_outlasts_the_jobs_own() -> None:
     spec = documents("kubernetes-full")[0]["spec"]["rayClusterSpec"]
     head = spec["headGroupSpec"]["template"]["spec"]
     assert head["terminationGracePeriodSeconds"] > FULL.grace
-    assert head["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][-3:] == ["job", "cancel", "nightly"]
+    assert head["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][-3:] == ["cancel", "--requeue", "nightly"]
     (workers,) = spec["workerGroupSpecs"]
     assert workers["replicas"] == 4
     worker = workers["template"]["spec"]

@@ -31,9 +31,11 @@ _IGNORING = 'trap "" TERM; exec "$@"'
 class Stopped(Exception):
     """The job was told to end."""
 
-    def __init__(self, why: Why) -> None:
+    def __init__(self, why: Why, output: str = "") -> None:
         super().__init__(why)
         self.why = why
+        self.output = output
+        """Of the command that ran then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,7 @@ class Commands:
         process.wait()
         watcher.join()
         if self._why:
-            raise Stopped(self._why)
+            raise Stopped(self._why, output)
         return Done(command, process.returncode, output)
 
     def pause(self, seconds: float) -> None:
@@ -170,7 +172,7 @@ class Commands:
         while process.poll() is None:
             if self._why:
                 for each in stages_of(process.pid):
-                    if each.pid not in self._told and not _ignores_term(each.pid):
+                    if each.pid not in self._told and not ignores_term(each.pid):
                         self._told.add(each.pid)
                         _signal(each, signal.SIGTERM)
                 if time.monotonic() > self._ends_at:
@@ -192,7 +194,7 @@ def stages_of(pid: int) -> list[psutil.Process]:
     return found
 
 
-def _ignores_term(pid: int) -> bool:
+def ignores_term(pid: int) -> bool:
     """Whether a process would not hear SIGTERM, because it is still starting."""
     with suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():

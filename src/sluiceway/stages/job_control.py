@@ -12,6 +12,7 @@ from sluiceway.errors import UsageError
 from sluiceway.launch import local
 from sluiceway.launch.description import HINT, JOBS, sound_jobs
 from sluiceway.launch.jobs import Job
+from sluiceway.launch.leftovers import end_leftovers, left_behind
 from sluiceway.launch.ray_jobs import RayJobs
 from sluiceway.launch.records import JobPlaces, Record
 from sluiceway.launch.render.handing import FOLDERS, commands
@@ -72,21 +73,25 @@ def attach(root: Path, name: str) -> int:
         return 0
     if ended.state == "lost":
         console.print(f"[red]process {ended.pid} ended without a word[/]: it was killed, or the machine was off")
+        if job.where == "local" and left_behind(places.tree):
+            console.print(f"  its training goes on alone: `sluiceway job cancel {name}` ends it, with its work saved")
     return 1 if ended.exit_code is None else ended.exit_code
 
 
-def cancel(root: Path, name: str, *, here: bool = False) -> int:
+def cancel(root: Path, name: str, *, here: bool = False, requeue: bool = False) -> int:
     """Tell the newest run to end with its work saved, and wait for that.
 
     Args:
         root: the project.
         name: the job.
         here: whether the run is on this machine, wherever the job belongs.
+        requeue: whether its scheduler may begin it again, as schedulers' own hooks want it.
 
     Raises:
         UnknownName: there is no such job.
         UsageError: it has not run yet.
         LaunchError: it does not end.
+        Busy: it was lost, and another one has begun.
     """
     job = job_of(root, name)
     if job.where == "ray" and not here:
@@ -95,8 +100,23 @@ def cancel(root: Path, name: str, *, here: bool = False) -> int:
         console.print(f"[bold]cancel[/] {name}: {run} is {jobs.cancel(run).lower()}")
         return 0
     places = JobPlaces.of(root, name)
-    ended = local.cancel(places, _newest(name, places.records()), job.grace + _PATIENCE)
+    # A run on another machine looks lost from here.
+    if (job.where == "local" or here) and _newest(name, places.records()).state == "lost":
+        return _end_lost(places, name, job)
+    ended = local.cancel(places, _newest(name, places.records()), job.grace + _PATIENCE, requeue=requeue)
     console.print(f"[bold]cancel[/] {name}: {ended.state}: {ended.sentence or 'it had ended'}")
+    return 0
+
+
+def _end_lost(places: JobPlaces, name: str, job: Job) -> int:
+    """End what goes on without the process that began it.
+
+    Raises:
+        Busy: another run has begun.
+    """
+    with places.alone():
+        some = end_leftovers(places.tree, job.grace, console.print)
+    console.print(f"[bold]cancel[/] {name}: lost: {'what it left behind has ended' if some else 'it had ended'}")
     return 0
 
 

@@ -74,7 +74,9 @@ def _cluster(name: str, job: Job) -> dict[str, Any]:
     alone = resources.workers == 1
     one = {"cpus": resources.cpus, "memory": resources.memory, "gpus": resources.gpus}
     head = _ray_pod(name, job, "ray-head", one if alone else {**one, "gpus": 0})
-    head["spec"]["containers"][0]["lifecycle"] = {"preStop": {"exec": {"command": _stop(job, "cancel", name)}}}
+    head["spec"]["containers"][0]["lifecycle"] = {
+        "preStop": {"exec": {"command": _stop(job, "cancel", "--requeue", name)}}
+    }
     cluster: dict[str, Any] = {
         "rayVersion": version("ray"),
         "authOptions": {"mode": "token", "secretName": job.kubernetes.auth_secret},
@@ -103,9 +105,9 @@ def _nodes(job: Job) -> dict[str, Any]:
     return nodes
 
 
-def _stop(job: Job, verb: str, name: str) -> list[str]:
+def _stop(job: Job, *words: str) -> list[str]:
     """Tell of the end before Ray hears of it, and wait for the checkpoint: the head the job, a worker its node's."""
-    return ["env", f"--chdir={job.kubernetes.project}", "sluiceway", "job", verb, name]
+    return ["env", f"--chdir={job.kubernetes.project}", "sluiceway", "job", *words]
 
 
 def _ray_pod(name: str, job: Job, container: str, resources: dict[str, Any]) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def _script(name: str, job: Job, place: Place) -> str:
     alone = job.slurm.nodes == 1
     run = place.command(name) if alone else _symmetric(name, job, place)
     # Beyond one node the job is a grandchild of srun's, on this very node.
-    stop = 'kill -TERM "$job"' if alone else shlex.join([place.program, "job", "cancel", name])
+    stop = 'kill -TERM "$job"' if alone else shlex.join([place.program, "job", "cancel", "--requeue", name])
     return f"""\
 #!/bin/bash
 {head}

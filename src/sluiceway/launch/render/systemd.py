@@ -42,8 +42,8 @@ Description=Sluiceway job {name}: pipeline {job.pipeline} at {_escaped(job.ref)}
 Type=exec
 WorkingDirectory={_escaped(place.root)}
 ExecStart={_quoted(place.program)} job run {name}
-# A closed gate is no crash.
-SuccessExitStatus=3
+# A closed gate is no crash, and `job cancel` neither.
+SuccessExitStatus=3 130
 # Preempted: what is left is done at once, from the checkpoint.
 RestartForceExitStatus=75
 RestartSec=30
