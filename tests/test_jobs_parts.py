@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from sluiceway.data.places import home
-from sluiceway.errors import Busy, LaunchError
+from sluiceway.errors import Busy, ConfigError, LaunchError
 from sluiceway.gates.verdict import Check, Verdict
 from sluiceway.launch.changes import Changes, Failure, changes_of, decide, drifted, failure_of
 from sluiceway.launch.commands import Commands, Stopped, environment
@@ -293,6 +293,18 @@ def test_what_a_job_sets_is_there_unless_it_is_set_already(tmp_path: Path, monke
     monkeypatch.delenv("MADE", raising=False)
     job = Job.model_validate({"pipeline": "p", "env": {"KEPT": "theirs", "MADE": "theirs"}})
     assert secrets_of(tmp_path, job) == {"MADE": "theirs"}
+
+
+def test_a_line_that_sets_nothing_is_told_and_not_shown(tmp_path: Path) -> None:
+    path = tmp_path / "own.env"
+    path.touch(0o600)
+    path.write_text("# mine\n\nexport MADE='it'\nhunter2\n", encoding="utf-8")
+    job = Job.model_validate({"pipeline": "p", "env_file": "own.env"})
+    with pytest.raises(ConfigError, match=r"line 4 of .*own\.env is not NAME=value") as caught:
+        secrets_of(tmp_path, job)
+    assert "hunter2" not in caught.value.message
+    path.write_text("# mine\n\nexport MADE='it'\n", encoding="utf-8")
+    assert secrets_of(tmp_path, job) == {"MADE": "it"}
 
 
 def test_nothing_is_begun_after_the_end(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def secrets_of(root: Path, job: Job) -> dict[str, str]:
     """Return what the job and its file add to the environment, and make sure that all secrets are there.
 
     Raises:
-        ConfigError: one is missing, or others may read the file.
+        ConfigError: one is missing, others may read the file, or a line of it is none.
     """
     added: dict[str, str] = {}
     if job.env_file:
@@ -33,10 +33,13 @@ def secrets_of(root: Path, job: Job) -> dict[str, str]:
             raise ConfigError(f"{path} does not exist", hint="write NAME=value lines there, and chmod 600 it")
         if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
             raise ConfigError(f"{path} can be read by others than its owner", hint=f"chmod 600 {path}")
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
             key, found, value = line.strip().partition("=")
-            if found and not key.startswith("#"):
-                added.setdefault(key.removeprefix("export ").strip(), value.strip().strip("'\""))
+            if not line.strip() or key.startswith("#"):
+                continue
+            if not found:  # the line itself is not said: it may be a secret
+                raise ConfigError(f"line {number} of {path} is not NAME=value", hint="a comment begins with #")
+            added.setdefault(key.removeprefix("export ").strip(), value.strip().strip("'\""))
     known = added | os.environ
     missing = [each for each in job.secrets if not known.get(each)]
     if missing:
