@@ -80,7 +80,7 @@ class Trial:
     def features(self) -> np.ndarray:
         """By accepted example: [M, F]."""
         column = pd.read_parquet(self.folder / "sketches.parquet", columns=["features"])["features"]
-        return np.stack(column.to_numpy()).astype(np.float64)
+        return np.stack([np.frombuffer(each, np.float32) for each in column]).astype(np.float64)
 
     @cached_property
     def probabilities(self) -> pd.DataFrame | None:

@@ -2,10 +2,13 @@
 
     python benchmarks/measuring.py --raw data/raw/digits                # prints
     python benchmarks/measuring.py --raw data/raw/digits --write        # and writes benchmarks/results/measuring.md
-    python benchmarks/measuring.py --rows 100000                        # rows of the second part; 0 leaves it out
+    python benchmarks/measuring.py --rows 100000                        # rows of the last part; 0 leaves it out
+    python benchmarks/measuring.py --only-grown --copies 4              # looks at larger sets that grew by 1 %, alone
+    python benchmarks/measuring.py --only-large                         # memory of a million ratings, 100,000 sketches
 
-Every figure of the first table is the median of three runs, of the others one run. Each run is a process of its
-own. Memory is the sum of the resident sets of all its processes, pages that they share counted more than once.
+A second look is the median of three runs, and so is every figure of the first table; the others are one run. Each run
+is a process of its own. Memory is the sum of the resident sets of all its processes, pages that they share counted more
+than once.
 """
 
 import argparse
@@ -22,7 +25,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +47,10 @@ ENGINES = {"inline": inline, "all": all_cores, "pool": processes(cores())}
 RUNS = 3
 WIDTH = 24
 """Bytes of a synthetic row."""
+RATINGS = 50_000
+NEEDED = ("pandas", "polars", "sklearn.svm", "scipy.ndimage", "skimage.feature._hog", "PIL.Image")
+"""What the stage imports whatever the memo knows, for the checks and the classical learner; by the names of the modules
+that are meant, since ``skimage.feature`` alone imports nothing until it is asked."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +65,8 @@ class Cheap:
     tidy: None = None
     amend: None = None
     judge: None = None
-    features: None = None
-    fingerprint: None = None
+    features: Callable[[bytes, DataParams], Any] | None = None
+    fingerprint: Callable[[bytes, DataParams], Any] | None = None
     parts: None = None
 
     @staticmethod
@@ -79,12 +86,29 @@ def cheap(payload: bytes, data: DataParams) -> dict[str, float | int]:
     return {"bytes": len(payload), "first": payload[0], "share": payload[1] / 255}
 
 
+def long_sketch(payload: bytes, data: DataParams) -> Any:
+    """As many numbers as features of an image have, at no cost."""
+    return np.resize(np.frombuffer(payload, np.uint8), 441).astype(np.float32)
+
+
+def short_sketch(payload: bytes, data: DataParams) -> Any:
+    """As many numbers as the fingerprint of an image has."""
+    return np.resize(np.frombuffer(payload, np.uint8), 256).astype(np.float32)
+
+
+def usecase_of(name: str) -> Any:
+    """Return a use case: one of those of this page, or a built-in one."""
+    if name == "cheap":
+        return Cheap()
+    return replace(Cheap(), features=long_sketch, fingerprint=short_sketch) if name == "sketched" else find(name, ROOT)
+
+
 def one_run(name: str, raw: Path, out: Path, engine: str, memo: Path | None) -> dict[str, Any]:
     """Measure a raw folder, and say how long it took and how much memory."""
-    usecase: Any = Cheap() if name == "cheap" else find(name, ROOT)
+    usecase = usecase_of(name)
     data = usecase.data()
-    for module in ("pandas", "polars", "skimage.feature", "PIL.Image"):
-        importlib.import_module(module)  # the stage needs them anyway
+    for module in NEEDED:
+        importlib.import_module(module)
     began, worked = time.perf_counter(), cpu_seconds()
     with PeakMemory() as memory:
         measured = measure_all(
@@ -206,23 +230,79 @@ def grown(raw: Path, copies: int, side: int, scratch: Path) -> tuple[int, list[t
     images = sorted(raw.rglob("*.png"))
     add("old", images * copies)
     count = len(images) * copies
-    rows = []
-    for title, added in (("fresh", 0), ("again: nothing changed", 0), ("again: 1 % are new", count // 100)):
-        if added:
-            add("new", images[:: max(1, len(images) // added)][:added])
-        found = fresh_run("image", target, out, "all", memo)
-        rows.append((title, found["cpu_seconds"], found["remembered"]))
-    return count, rows
+    rows = [_looks("image", target, out, memo, "fresh", lambda: None, 1)]
+    rows.append(_looks("image", target, out, memo, "again: nothing changed", lambda: None, RUNS))
+
+    def grow() -> None:
+        add(f"new-{rng.integers(1 << 60)}", images[:: max(1, len(images) // (count // 100))][: count // 100])
+
+    return count, [*rows, _looks("image", target, out, memo, "again: 1 % are new", grow, RUNS)]
+
+
+def _looks(
+    name: str, raw: Path, out: Path, memo: Path, title: str, change: Callable[[], None], runs: int
+) -> tuple[str, float, int]:
+    """Change the data and look at it, some times; return the median of CPU seconds, and what was known at last."""
+    seconds = []
+    for _ in range(runs):
+        change()
+        found = fresh_run(name, raw, out, "all", memo)
+        seconds.append(found["cpu_seconds"])
+        print(title, found, file=sys.stderr, flush=True)
+    return title, statistics.median(seconds), found["remembered"]
+
+
+def ratings(rows: int, scratch: Path) -> list[tuple[str, float, int]]:
+    """Time a table of ratings, with the reader that knows what they are; a user has a hundred. In CPU seconds."""
+    raw, out, memo = scratch / "ratings", scratch / "ratings-out", scratch / "ratings-memo" / "key"
+    raw.mkdir()
+    _append(raw, 0, rows)
+    looks = [_looks("recommendation", raw, out, memo, "fresh", lambda: None, 1)]
+    looks.append(_looks("recommendation", raw, out, memo, "again: nothing changed", lambda: None, 1))
+    _append(raw, rows, rows // 100)
+    return [*looks, _looks("recommendation", raw, out, memo, "again: 1 % are appended", lambda: None, 1)]
+
+
+def _append(raw: Path, start: int, count: int) -> None:
+    with (raw / "ratings.inter").open("a", encoding="utf-8") as file:
+        if not start:
+            file.write("user_id:token\titem_id:token\trating:float\ttimestamp:float\n")
+        for row in range(start, start + count):
+            file.write(f"{row // 100}\t{row * 7919 % 10007}\t{1 + row * 31 % 5}\t{880000000 + row}\n")
+    time.sleep(2.5)
+
+
+def large(scratch: Path, rows: int, sketched: int) -> list[tuple[str, dict[str, Any]]]:
+    """Look at very many ratings, and at as many sketches as are compared at most: what memory do they take?"""
+    found, out = [], scratch / "large-out"
+    for title, name, count in (
+        ("ratings", "recommendation", rows),
+        ("rows sketched as images are", "sketched", sketched),
+    ):
+        raw, memo = scratch / f"large-{name}", scratch / f"large-{name}-memo" / "key"
+        raw.mkdir()
+        if name == "recommendation":
+            _append(raw, 0, count)
+        else:
+            _write_rows(raw, count)
+        for look in ("fresh", "again: nothing changed"):
+            found.append((f"{count:,} {title}, {look}", fresh_run(name, raw, out, "all", memo)))
+            print(*found[-1], file=sys.stderr, flush=True)
+    return found
+
+
+def _write_rows(raw: Path, rows: int) -> None:
+    with (raw / "rows.txt").open("wb") as file:
+        for row in range(rows):
+            file.write(b"%0*d\n" % (WIDTH - 1, row * 2654435761 % (1 << 60)))
+    time.sleep(2.5)
 
 
 def many(rows: int, scratch: Path) -> list[tuple[str, dict[str, Any]]]:
     """Time very many cheap rows."""
     raw, memo = scratch / "many", scratch / "many-memo" / "key"
     raw.mkdir()
-    with (raw / "rows.txt").open("wb") as file:
-        for row in range(rows):
-            file.write(b"%0*d\n" % (WIDTH - 1, row * 2654435761 % (1 << 60)))
-    time.sleep(2.5)
+    _write_rows(raw, rows)
     out = scratch / "many-out"
     found = []
     for title, engine, kept in (
@@ -236,10 +316,27 @@ def many(rows: int, scratch: Path) -> list[tuple[str, dict[str, Any]]]:
     return found
 
 
-def report(raw: Path | None, copies: int, rows: int, scratch: Path, *, only_grown: bool) -> str:
+def looks_table(title: str, timings: list[tuple[str, float, int]]) -> list[str]:
+    """Write a table of looks in CPU seconds."""
+    base = timings[0][1]
+    lines = [f"## {title}", "", "| | CPU seconds | of the first line | not looked at again |", "|---|---|---|---|"]
+    return [*lines, *(f"| {name} | {s:.2f} | {100 * s / base:.1f} % | {known:,} |" for name, s, known in timings), ""]
+
+
+def memory_table(title: str, found: list[tuple[str, dict[str, Any]]]) -> list[str]:
+    """Write a table of large sets."""
+    lines = [f"## {title}", "", "| | seconds | CPU seconds | peak memory, all processes |", "|---|---|---|---|"]
+    for name, run in found:
+        lines.append(f"| {name} | {run['seconds']:.0f} | {run['cpu_seconds']:.0f} | {run['memory'] / 1e6:,.0f} MB |")
+    return [*lines, ""]
+
+
+def report(arguments: argparse.Namespace, scratch: Path) -> str:
+    raw: Path | None = arguments.raw if arguments.raw.exists() else None
+    whole = not (arguments.only_grown or arguments.only_large)
     lines = ["# The measuring pass", "", "`python benchmarks/measuring.py --write`", ""]
     lines += [f"{cores()} cores, {platform.machine()}, Python {platform.python_version()}.", ""]
-    if raw and not only_grown:
+    if raw and whole:
         timings = digits(raw, scratch)
         base = timings[0][1]
         lines += ["## 5,000 digits", "", "| | seconds | of the first line | not looked at again |", "|---|---|---|---|"]
@@ -249,23 +346,18 @@ def report(raw: Path | None, copies: int, rows: int, scratch: Path, *, only_grow
             "Listing the files and writing the tables is in every line, imports are in none; medians of three runs.",
             "",
         ]
-    for number, side in ((copies, 28), (-(-copies // 4), 256)) if raw and copies else ():
-        count, timings = grown(raw, number, side, scratch)
-        base = timings[0][1]
-        lines += [f"## {count:,} digits of {side} x {side} pixels", ""]
-        lines += ["| | CPU seconds | of the first line | not looked at again |"]
-        lines += ["|---|---|---|---|"]
-        lines += [f"| {title} | {s:.2f} | {100 * s / base:.0f} % | {known:,} |" for title, s, known in timings]
-        lines += [""]
-    if rows and not only_grown:
-        found = many(rows, scratch)
-        lines += [f"## {rows:,} rows of a file, with a measure that costs nothing", ""]
-        lines += ["| | seconds | rows per second | peak memory, all processes |", "|---|---|---|---|"]
-        lines += [
-            f"| {title} | {run['seconds']:.0f} | {rows / run['seconds']:,.0f} | {run['memory'] / 1e6:,.0f} MB |"
-            for title, run in found
-        ]
-        lines += [""]
+    if not arguments.only_large:
+        copies = arguments.copies
+        for number, side in ((copies, 28), (-(-copies // 4), 256)) if raw and copies else ():
+            count, timings = grown(raw, number, side, scratch)
+            lines += looks_table(f"{count:,} digits of {side} x {side} pixels", timings)
+        if copies:
+            lines += looks_table(f"{RATINGS:,} ratings in one table", ratings(RATINGS, scratch))
+    if arguments.only_large or whole:
+        lines += memory_table("Large sets", large(scratch, 1_000_000, 100_000))
+    if arguments.rows and whole:
+        title = f"{arguments.rows:,} rows of a file, with a measure that costs nothing"
+        lines += memory_table(title, many(arguments.rows, scratch))
     return "\n".join(lines)
 
 
@@ -275,6 +367,7 @@ def main() -> None:
     parser.add_argument("--copies", type=int, default=10, help="of each image, in a larger set; 0 leaves it out")
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--only-grown", action="store_true", help="the larger sets alone")
+    parser.add_argument("--only-large", action="store_true", help="a million ratings and 100,000 sketches alone")
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -283,13 +376,7 @@ def main() -> None:
         print(json.dumps(one_run(name, Path(raw), Path(out), engine, Path(memo) if memo else None)))
         return
     with tempfile.TemporaryDirectory() as scratch:
-        page = report(
-            arguments.raw if arguments.raw.exists() else None,
-            arguments.copies,
-            arguments.rows,
-            Path(scratch),
-            only_grown=arguments.only_grown,
-        )
+        page = report(arguments, Path(scratch))
     print(page)
     if arguments.write:
         RESULTS.write_text(page, encoding="utf-8")

@@ -3,7 +3,8 @@
     python tests/sharing.py RANK WORLD MEETING-FILE FOLDER STEPS
 
 It takes up the newest checkpoint of the folder, takes so many steps, commits its part, and rank 0 writes what all of it
-looks like when it is gathered to ``whole-<step>-<world>.safetensors``. Without a step it only takes up and gathers.
+looks like when it is gathered to ``whole-<step>-<world>.safetensors``. Without a step it only takes up and gathers. The
+weights are written both ways: gathered, and by all in parts.
 """
 
 import sys
@@ -17,8 +18,8 @@ from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 
 from sluiceway.training import snapshots
-from sluiceway.training.checkpoints import Checkpoint, Cut, newest, read
-from sluiceway.training.parts import commit_part
+from sluiceway.training.checkpoints import Checkpoint, Cut, newest, read, write_tensors
+from sluiceway.training.parts import commit_part, write_whole
 from sluiceway.training.strategies import shard
 
 
@@ -63,8 +64,11 @@ def main(rank: int, world: int, meeting: str, folder: Path, steps: int) -> None:
         held = {name: tensor.clone() for name, tensor in tensors.items()}
         cut = Cut(rank, world, rows, 1)
         commit_part(folder, Checkpoint(at, held, {}, cut), cut, threading.Event())
-    whole = snapshots.whole(model, optimizer)
+    whole, gathered = snapshots.whole(model, optimizer), snapshots.weights(model)
+    mine, rows = snapshots.share_of_weights(model, first=rank == 0)
+    write_whole(folder / f"weights-{world}.safetensors", mine, Cut(rank, world, rows, 1), threading.Event())
     if rank == 0:
+        write_tensors(folder / f"gathered-{world}.safetensors", gathered)
         save_file(whole, folder / f"whole-{at}-{world}.safetensors")
     dist.barrier()
     dist.destroy_process_group()

@@ -341,6 +341,34 @@ def test_broken_yaml_is_one_line_that_says_where(text, word, tmp_path):
     assert str(tmp_path / "params.yaml") in caught.value.message
 
 
+@pytest.mark.parametrize("value", ["2026-13-45", "2026-02-30T10:00:00", "!!int seven"])
+def test_a_value_that_cannot_be_is_told(value, tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text(f"seed: {value}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="has a value that cannot be") as caught:
+        read_yaml(path)
+    assert "quotes" in caught.value.hint
+
+
+def test_a_date_without_quotes_is_told_how_to_be_a_text(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("test_from: 2026-01-31\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="test_from: YAML takes 2026-01-31 for a date; put it into quotes"):
+        parse(Split, read_yaml(path), path)
+
+
+def test_a_key_that_is_no_name_is_told(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("pipelines: {}\n7: {}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="7: a name is wanted here"):
+        parse(ProjectParams, read_yaml(path), path)
+
+
+def test_a_folder_in_the_place_of_a_file_is_told(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+        read_yaml(tmp_path)
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ConfigError, match="does not exist"):
         read_yaml(tmp_path / "params.yaml")

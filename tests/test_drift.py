@@ -3,11 +3,11 @@
 import json
 import os
 import re
+import resource
 import shlex
 import statistics
 import subprocess
 import sys
-import time
 import tomllib
 import types
 from collections.abc import Iterator
@@ -330,14 +330,20 @@ def test_compromised_releases_of_lightning_are_excluded() -> None:
 
 
 def test_help_answers_at_once(record_property: Any) -> None:
+    """In seconds of a processor: a busy machine makes nothing slower that is quick."""
+
+    def used() -> float:
+        spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return spent.ru_utime + spent.ru_stime
+
     times = []
     for _ in range(5):
-        began = time.perf_counter()
+        began = used()
         done = subprocess.run([str(BIN / "sluiceway"), "--help"], env=ENVIRONMENT, capture_output=True, check=True)
-        times.append(time.perf_counter() - began)
+        times.append(used() - began)
         assert b"validate" in done.stdout
     record_property("sluiceway --help, median ms", round(1000 * statistics.median(times)))
-    assert min(times) < 1.5, f"median {1000 * statistics.median(times):.0f} ms"
+    assert min(times) < 1, f"median {1000 * statistics.median(times):.0f} ms"
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -384,12 +390,15 @@ def test_every_command_shows_an_example_that_can_be_typed() -> None:
 NOT_WATCHED = {
     "sluiceway": "the version",
     "sluiceway.config": "plumbing: the options themselves are watched",
+    "sluiceway.config.shapes": "plumbing: refuses what would not run",
     "sluiceway.errors": "plumbing: words",
     "sluiceway.data.ahead": "plumbing: when shards are fetched, not which",
     "sluiceway.data.cache": "plumbing: bytes are compared with their hashes",
+    "sluiceway.data.documents": "plumbing: small files, written whole",
     "sluiceway.data.files": "plumbing: likewise",
     "sluiceway.data.seals": "plumbing: likewise",
     "sluiceway.data.store": "plumbing: likewise",
+    "sluiceway.data.tail": "plumbing: follows a file",
     "sluiceway.stages.console": "plumbing: words",
     "sluiceway.stages.frame": "plumbing: lock and clock",
     "sluiceway.usecases": "plumbing: finds the use case, which is watched",

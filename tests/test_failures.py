@@ -60,3 +60,6 @@ def test_failures_are_read_as_they_were_noted(tmp_path):
     with path.open("a", encoding="utf-8") as file:
         file.write('{"time": 17')
     assert list(noted(path)) == failures
+    note(path, failures[0])  # behind what a full disk tore: that line is lost, and nothing else
+    note(path, failures[1])
+    assert list(noted(path)) == [*failures, failures[1]]

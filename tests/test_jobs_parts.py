@@ -16,8 +16,8 @@ from sluiceway.errors import Busy, ConfigError, LaunchError
 from sluiceway.gates.verdict import Check, Verdict
 from sluiceway.launch.changes import Changes, Failure, changes_of, decide, drifted, failure_of
 from sluiceway.launch.commands import Commands, Stopped, environment
-from sluiceway.launch.jobs import Job, Triggers
-from sluiceway.launch.notify import payload, plain
+from sluiceway.launch.jobs import Job, Notify, Triggers
+from sluiceway.launch.notify import notify, payload, plain
 from sluiceway.launch.outcome import EXIT, Outcome, closed, registered
 from sluiceway.launch.records import JobPlaces
 from sluiceway.launch.secrets import secrets_of
@@ -142,6 +142,18 @@ def test_a_message_is_one_sentence_and_links() -> None:
         "text": "nightly: 3 &lt; 4 &amp; so on\n<https://mlflow.example.org/#/runs/1|run>\nlog: `/a/b`"
     }
     assert plain(outcome) == "nightly: 3 < 4 & so on\nrun: https://mlflow.example.org/#/runs/1\nlog: /a/b\n"
+
+
+@pytest.mark.parametrize("address", ["https://127.0.0.1:1/T0/B 0/s3cret", "https://[x/s3cret", "s3cret", ""])
+def test_a_webhook_that_is_no_address_fails_nothing_and_is_not_quoted(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOOK", address)
+    said: list[str] = []
+    notify(Notify(webhook="HOOK", on=["failed"]), Outcome("failed", "it broke"), tmp_path, said.append, pause=0)
+    assert len(said) == 1
+    assert said[0].startswith("warning: the webhook in HOOK was not told: ")
+    assert "s3cret" not in said[0]
 
 
 # Places, records and the lock.

@@ -1,6 +1,8 @@
 """The creator of RayJobs, against a server that answers as Kubernetes' API does."""
 
+import itertools
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,7 +21,7 @@ class Api:
     """Answers with prepared states, one after the other."""
 
     def __init__(self) -> None:
-        self.states: list[dict[str, Any]] = []
+        self.states: list[dict[str, Any] | int | str | None] = []
         self.refusal: tuple[int, str] | None = None
         self.asked: list[tuple[str, str, str, Any]] = []
         api = self
@@ -35,7 +37,17 @@ class Api:
 
             def do_GET(self) -> None:
                 api.asked.append(("GET", self.path, self.headers["Authorization"], None))
-                self._answer(200, {"status": api.states.pop(0)})
+                match api.states.pop(0):
+                    case int() as refusal:
+                        self._answer(refusal, {"message": "not now"})
+                    case None:  # the connection breaks off
+                        self.connection.shutdown(socket.SHUT_RDWR)
+                    case str() as page:  # of a proxy
+                        self.send_response(200)
+                        self.end_headers()
+                        self.wfile.write(page.encode())
+                    case state:
+                        self._answer(200, {"status": state})
 
             def _answer(self, code: int, document: Any) -> None:
                 self.send_response(code)
@@ -46,7 +58,8 @@ class Api:
                 pass
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = Server(f"http://127.0.0.1:{self.server.server_port}", "pod-token")
+        self.tokens = itertools.chain(["pod-token"], itertools.repeat("fresh-token"))
+        self.address = Server(f"http://127.0.0.1:{self.server.server_port}", lambda: next(self.tokens))
 
 
 @pytest.fixture
@@ -83,6 +96,19 @@ def test_it_ends_as_the_rayjob_does(api: Api, states: list[dict[str, Any]], code
     assert said[0] == "created RayJob sluiceway-nightly-x7k"
     assert api.states == []
     assert not any("pod-token" in line for line in said)
+    assert {token for _, _, token, _ in api.asked[1:]} == {"Bearer fresh-token"}
+
+
+def test_a_server_that_is_away_for_a_while_is_asked_again(api: Api) -> None:
+    api.states = [503, None, "<html>bad gateway</html>", 429, state("Complete", "SUCCEEDED")]
+    assert create_and_wait(api.address, MANIFEST, lambda line: None, poll=0.01) == 0
+    assert api.states == []
+
+
+def test_a_rayjob_that_is_gone_is_an_error(api: Api) -> None:
+    api.states = [404]
+    with pytest.raises(LaunchError, match="cannot be read: not now"):
+        create_and_wait(api.address, MANIFEST, lambda line: None, poll=0.01)
 
 
 def test_a_refusal_says_why(api: Api) -> None:
@@ -93,7 +119,7 @@ def test_a_refusal_says_why(api: Api) -> None:
 
 def test_a_server_that_is_not_there_is_an_error() -> None:
     with pytest.raises(LaunchError, match="cannot be reached"):
-        create_and_wait(Server("http://127.0.0.1:9", "x"), MANIFEST, lambda line: None)
+        create_and_wait(Server("http://127.0.0.1:9", lambda: "x"), MANIFEST, lambda line: None)
 
 
 def test_outside_a_pod_there_is_nothing_to_ask(

@@ -299,6 +299,7 @@ def test_a_quoted_field_may_hold_lines_and_marks(tmp_path):
     ("content", "message"),
     [
         ('name,text\nx,"open\ny,z\n', "quotation mark that opens in line 2 is never closed"),
+        ("name,label\rx,cat\ry,dog\r", "ends its lines with carriage returns alone"),
         (b"\xff\xfen\x00a\x00", "is UTF-16, not UTF-8"),
         (b"n\xe4me,label\n", "is not UTF-8 text"),
     ],

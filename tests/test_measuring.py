@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -23,6 +24,7 @@ from sluiceway.config import DataParams, Split
 from sluiceway.data.corrections import Correction
 from sluiceway.data.measuring import engines
 from sluiceway.data.measuring import measure_all as measuring
+from sluiceway.data.measuring.contents import SKETCH_COLUMNS
 from sluiceway.data.measuring.engines import all_cores, inline, processes
 from sluiceway.data.measuring.measure_all import measure_all
 from sluiceway.data.measuring.memo import Memo
@@ -388,6 +390,30 @@ def test_sketches_are_of_the_accepted_rows(mixture, tmp_path):
         assert np.array_equal(found.signatures[row], signature(parts(payload, PARAMS)))
 
 
+@pytest.mark.parametrize("count", [0, 1, 700])
+def test_sketches_are_read_as_they_were_written(tmp_path, count):
+    rng = np.random.default_rng(0)
+    sketches = Sketches(
+        rows=np.arange(count) * 2,
+        features=rng.normal(size=(count, 9)).astype(np.float32)[:, ::2],
+        signatures=rng.integers(0, 1 << 32, (count, SIGNATURE), dtype=np.uint32),
+    )
+    sketches.write(tmp_path / "now.parquet")
+    lists = {"row": pa.array(sketches.rows)}
+    for name, matrix in (("features", sketches.features), ("signature", sketches.signatures)):
+        flat = pa.array(np.ascontiguousarray(matrix).reshape(-1))
+        lists[name] = pa.FixedSizeListArray.from_arrays(flat, matrix.shape[1])
+    pq.write_table(pa.table(lists), tmp_path / "before.parquet")
+    for name in ("now", "before"):
+        found = Sketches.read(tmp_path / f"{name}.parquet")
+        assert found.rows.tolist() == sketches.rows.tolist()
+        assert found.features.dtype == np.float32
+        assert np.array_equal(found.features, sketches.features)
+        assert np.array_equal(found.signatures, sketches.signatures)
+        assert found.signatures.shape == (count, SIGNATURE)
+        assert found.fingerprints is None
+
+
 def test_of_very_many_a_sample_by_hash_is_sketched(tmp_path, monkeypatch):
     monkeypatch.setattr(measuring, "BLOCK", 100)
     raw = tmp_path / "raw"
@@ -445,6 +471,26 @@ def test_copies_at_the_edge_of_a_sample_are_taken_in_order():
     draws = np.array([9, 1, 9, 9, 2, 9, 3], np.uint64)
     sample.add(np.arange(7), draws, empty)
     assert sample.finish(7).rows.tolist() == [0, 1, 2, 4, 6]
+
+
+def test_a_sample_takes_columns_in_whatever_pieces(tmp_path):
+    payloads = [b"good %d" % number for number in range(50)]
+    found = {"features": [features(each, None).tobytes() for each in payloads]}
+    found["signature"] = [signature(parts(each, None)).tobytes() for each in payloads]
+    columns = {field.name: pa.array(found.get(field.name, [None] * 50), field.type) for field in SKETCH_COLUMNS}
+    whole = pa.table(columns, SKETCH_COLUMNS)
+    draws = np.random.default_rng(0).integers(0, 1 << 60, 50).astype(np.uint64)
+    pieces = pa.concat_tables([whole.slice(0, 7), whole.slice(7, 0), whole.slice(7, 20), whole.slice(27)])
+    for most in (100, 50, 12):
+        expected = np.sort(np.argsort(draws)[:most])
+        for table in (whole, pieces):
+            sample = Sample(most, ("features", "signature"), "x")
+            for start, end in ((0, 3), (3, 30), (30, 50)):
+                sample.add(np.arange(start, end), draws[start:end], table.slice(start, end - start))
+            kept = sample.finish(50)
+            assert kept.rows.tolist() == expected.tolist()
+            assert np.array_equal(kept.features, [features(payloads[row], None) for row in expected])
+            assert np.array_equal(kept.signatures, [signature(parts(payloads[row], None)) for row in expected])
 
 
 @given(most=st.integers(1, 10**6), position=st.integers(0, 10**9))

@@ -4,6 +4,7 @@ import os
 import shutil
 import time
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +19,7 @@ from sluiceway.data.measuring.contents import SKETCH_COLUMNS
 from sluiceway.data.measuring.engines import inline
 from sluiceway.data.measuring.measure_all import measure_all
 from sluiceway.data.measuring.memo import Memo
-from sluiceway.data.measuring.store import Store, keys_of
+from sluiceway.data.measuring.store import Store, keys_of, sliced
 from sluiceway.data.sources import byte_range
 from sluiceway.data.table import BadExample, Example
 from test_measuring import PARAMS, SKETCHED, digests, features, parts
@@ -122,6 +123,39 @@ def test_tidying_forgets_what_is_not_needed_and_joins_what_is_small(tmp_path, mo
     assert len(list(tmp_path.glob("*.arrow"))) == 2, "eight became one; what was cut down is joined next time"
 
 
+@given(
+    sizes=st.lists(st.integers(0, 40), max_size=5),
+    runs=st.lists(st.tuples(st.integers(0, 99), st.integers(1, 60)), max_size=8),
+    shortest=st.sampled_from([1, 2, 32]),
+)
+def test_rows_behind_one_another_are_sliced_and_the_same_as_gathered(sizes, runs, shortest):
+    count = sum(sizes)
+    edges = np.cumsum([0, *sizes])
+    chunks = [values(range(start, end)) for start, end in pairwise(edges)]
+    table = pa.concat_tables([COLUMNS.empty_table(), *chunks])
+    rows = np.array([n for start, length in runs for n in range(start, start + length) if n < count], np.int64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store_module, "_RUN", shortest)
+        found = sliced(table, rows)
+    breaks = 1 + np.count_nonzero(np.diff(rows) != 1) if len(rows) else 0
+    assert (found is None) == (breaks * shortest > len(rows))
+    if found is not None:
+        assert found.schema == COLUMNS
+        assert found.to_pylist() == table.take(pa.array(rows)).to_pylist()
+
+
+def test_what_is_asked_for_in_the_order_it_was_added_in_is_not_copied(tmp_path):
+    for first in (0, 300):
+        store = Store(tmp_path, COLUMNS)
+        store.add(keys(range(first, first + 300, 3)), values(range(first, first + 300, 3)))
+        store.flush()
+    store = Store(tmp_path, COLUMNS)
+    before = pa.total_allocated_bytes()
+    found = store.take(store.find(keys([*range(0, 297, 3), *range(303, 600, 3)])))
+    assert pa.total_allocated_bytes() == before
+    assert found["number"].to_pylist() == [*range(0, 297, 3), *range(303, 600, 3)]
+
+
 def test_the_rows_of_damaged_or_foreign_folders_do_no_harm(tmp_path):
     (tmp_path / "folder.arrow").mkdir()
     (tmp_path / "00000000-no.arrow").write_bytes(b"")
@@ -207,6 +241,33 @@ def test_a_changed_file_is_looked_at_whatever_its_times_say(world, monkeypatch):
     assert path.stat().st_mtime_ns == before.st_mtime_ns
     assert path.stat().st_size == before.st_size
     assert world.measure() == [b"Good 4"]
+
+
+@pytest.mark.parametrize("shortest", [1, 4, 1000])
+@pytest.mark.parametrize("seed", range(3))
+def test_versions_that_change_here_and_there_are_as_if_seen_for_the_first_time(world, monkeypatch, shortest, seed):
+    """Added, changed, removed, renamed, exchanged: in blocks of a few, each version is held against a fresh look."""
+    world.settle(monkeypatch)
+    monkeypatch.setattr(store_module, "_RUN", shortest)
+    monkeypatch.setattr("sluiceway.data.measuring.measure_all.BLOCK", 16)
+    random = np.random.default_rng(seed)
+    world.measure()
+    for version in range(5):
+        names = random.permutation(sorted(path.name for path in world.raw.iterdir())).tolist()
+        removed, renamed, changed, one, other = names[:5]
+        (world.raw / removed).unlink()
+        (world.raw / renamed).rename(world.raw / f"{random.integers(100)}-{version}.bin")
+        world.write(changed, b"good changed %d" % version)
+        (world.raw / one).rename(world.raw / "x")
+        (world.raw / other).rename(world.raw / one)
+        (world.raw / "x").rename(world.raw / other)
+        for number in random.integers(0, 100, 4).tolist():
+            world.write(
+                f"{number}+{version}.bin", b"%s new %d %d" % (random.choice([b"good", b"bad"]), number, version)
+            )
+        looked = world.measure()
+        assert b"good changed %d" % version in looked
+        assert len(looked) <= 5
 
 
 def test_exchanged_files_keep_each_their_own(world, monkeypatch):

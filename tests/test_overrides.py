@@ -75,6 +75,14 @@ def test_lines_are_added_and_never_changed(ledger):
     assert ledger.read_bytes().count(b"\n") == 2
 
 
+def test_a_ledger_whose_last_line_has_no_end_takes_another_line(ledger):
+    recorded(verdict("a"), ledger)
+    ledger.write_bytes(ledger.read_bytes().rstrip(b"\n"))  # as some editors leave it
+    recorded(verdict("b"), ledger)
+    assert overridden(verdict("b"), ledger).open
+    assert ledger.read_bytes().count(b"\n") == 2
+
+
 @pytest.mark.parametrize("other", [{"subject": "other data"}, {"pipeline": "verses"}, {"gate": "cost"}])
 def test_another_subject_pipeline_or_gate_is_not_overridden(ledger, other):
     recorded(verdict("outliers"), ledger)

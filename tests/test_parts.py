@@ -266,7 +266,13 @@ def work(folder, world, steps):
         )
         for rank in range(world)
     ]
-    assert [worker.wait(timeout=120) for worker in workers] == [0] * world
+    try:
+        assert [worker.wait(timeout=600) for worker in workers] == [0] * world
+    finally:
+        for worker in workers:
+            worker.kill()
+    together, gathered = (folder / f"{name}-{world}.safetensors" for name in ("weights", "gathered"))
+    assert together.read_bytes() == gathered.read_bytes()
     (path,) = folder.glob(f"whole-*-{world}.safetensors")
     return load_file(path.rename(path.with_name(f"seen-{time.monotonic_ns()}")))
 

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import os
+from pathlib import PurePosixPath
 
 import pytest
 from hypothesis import given
@@ -20,7 +21,9 @@ from sluiceway.data.sources import (
     files_of,
     joined,
     load,
+    names_below,
     pick,
+    suffix_of,
 )
 from sluiceway.data.table import BadExample
 from sluiceway.errors import NoRawData
@@ -98,6 +101,59 @@ def test_files_are_listed_by_suffix_in_order(tmp_path):
         (tmp_path / name).write_bytes(b"x")
     found = files_below(tmp_path, frozenset({".png", ".jpg"}))
     assert [path.relative_to(tmp_path).as_posix() for path in found] == ["a/3.jpg", "b/1.png", "b/2.PNG", "c.png"]
+
+
+@given(
+    names=st.sets(
+        st.lists(st.text("ab-.~ é", min_size=1, max_size=3).filter(lambda part: part[0] != "."), min_size=1, max_size=3)
+        .map(tuple),
+        min_size=1,
+        max_size=12,
+    )
+)  # fmt: skip
+def test_paths_are_in_the_order_of_their_parts(names, tmp_path_factory):
+    raw = tmp_path_factory.mktemp("raw")
+    for parts in sorted(names, key=len, reverse=True):
+        path = raw.joinpath(*parts)
+        if not path.is_dir():  # a file may not be called what a folder is called
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"x")
+    files = [path for path in raw.rglob("*") if path.is_file()]
+    expected = sorted(path.relative_to(raw).parts for path in files)
+    assert names_below(raw) == ["/".join(parts) for parts in expected]
+    assert files_below(raw, None) == [raw.joinpath(*parts) for parts in expected]
+
+
+def test_a_link_to_a_file_is_one_and_a_link_to_a_folder_is_none(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "1.png").write_bytes(b"x")
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    (raw / "2.png").symlink_to(tmp_path / "elsewhere" / "1.png")
+    (raw / "folder").symlink_to(tmp_path / "elsewhere")
+    (raw / "gone.png").symlink_to(tmp_path / "nowhere")
+    assert names_below(raw) == ["2.png"]
+
+
+@given(st.text("aB./é ", max_size=8).filter(lambda name: name.strip("/. ")))
+def test_a_suffix_is_what_pathlib_says(name):
+    name = "/".join(part for part in name.split("/") if part.strip(".")) or "a"
+    assert suffix_of(name) == PurePosixPath(name).suffix.lower()
+
+
+@pytest.mark.parametrize(
+    ("source", "files"),
+    [
+        ("a/b.png", ("a/b.png",)),
+        ("a#1.png", ("a#1.png",)),
+        ("a.csv#bytes=0-3,5-9&field=1/3,", ("a.csv",)),
+        ("a.parquet#row=7&field=image.bytes", ("a.parquet",)),
+        ("a.en#bytes=0-3//b/c.es#bytes=0-4", ("a.en", "b/c.es")),
+        ("a.txt//b.txt", ("a.txt", "b.txt")),
+    ],
+)
+def test_a_source_says_which_files_it_lies_in(source, files):
+    assert files_of(source) == files
 
 
 def test_hidden_files_and_folders_are_left_out(tmp_path):

@@ -171,6 +171,14 @@ def test_a_shard_larger_than_the_cache_is_refused_at_once(tmp_path, monkeypatch)
     assert "SLUICEWAY_SHARDS_GB" in caught.value.hint
 
 
+@pytest.mark.parametrize("said", ["much", "-1", "inf", "nan"])
+def test_a_limit_that_is_no_number_is_told(said, tmp_path, monkeypatch):
+    index, _ = stored(tmp_path)
+    monkeypatch.setenv(LIMIT, said)
+    with pytest.raises(ConfigError, match=f"SLUICEWAY_SHARDS_GB is '{said}', and should be a number of gigabytes"):
+        ShardedSplit(index, "train")
+
+
 def test_what_was_not_used_for_longest_makes_room(tmp_path):
     asked = []
 

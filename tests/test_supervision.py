@@ -102,6 +102,8 @@ def test_what_a_worker_said_comes_before_what_others_saw_of_it() -> None:
     assert last_words(WorkerGroupError("failed", {0: GLOO, 1: said})) is said
     told = last_words(WorkerGroupError("failed", {0: GLOO, 1: ValueError("first\nlast line")}))
     assert str(told) == "worker 1 failed: ValueError: last line"
+    silent = last_words(WorkerGroupError("failed", {0: AssertionError()}))
+    assert str(silent) == "worker 0 failed: AssertionError: it gave no reason"
     room = TrainingError("no room")
     assert last_words(ControllerError(room)) is room
 

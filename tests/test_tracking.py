@@ -25,7 +25,7 @@ from sluiceway.gates.verdict import Check, Verdict
 from sluiceway.tracking import export, registry, runs, store
 from sluiceway.tracking.lineage import lineage, without_credentials
 from sluiceway.tracking.run import MetricPoint, Run, ending, flatten
-from sluiceway.tracking.shipper import Shipper, Tail
+from sluiceway.tracking.shipper import Shipper
 from sluiceway.usecases import saved
 from sluiceway.usecases.pipeline import Pipeline
 
@@ -370,35 +370,11 @@ def until(condition, seconds: float = 20) -> None:
         time.sleep(0.02)
 
 
-def test_a_torn_line_waits_until_it_is_complete(tmp_path: Path) -> None:
-    spool = tmp_path / "spool"
-    tail = Tail(spool)
-    assert list(tail.read()) == []
-    torn = line(2, loss=0.2)
-    add(spool, line(1, loss=0.1) + torn[:20])
-    assert list(tail.read()) == [MetricPoint("loss", 1, 0.1, 1001)]
-    assert list(tail.read()) == []
-    add(spool, torn[20:-1])
-    assert list(tail.read()) == []
-    assert list(Tail(spool).read(whole=True))[-1].step == 2
-    add(spool, "\n")
-    assert list(tail.read()) == [MetricPoint("loss", 2, 0.2, 1002)]
-
-
-def test_lines_that_mean_nothing_are_passed_over(tmp_path: Path) -> None:
+def test_lines_that_mean_nothing_are_passed_over(pipeline: Pipeline, tmp_path: Path) -> None:
     spool = tmp_path / "spool"
     add(spool, '{"step": 1, "ti\n\n[1]\n{"step": 1}\n{"step": 1, "time": 1, "metrics": 3}\n' + line(3, loss=0.3))
-    assert [point.step for point in Tail(spool).read()] == [3]
-
-
-def test_a_replaced_spool_is_read_from_its_beginning(tmp_path: Path) -> None:
-    spool, draft = tmp_path / "spool", tmp_path / "draft"
-    tail = Tail(spool)
-    add(spool, line(1, loss=1) + line(2, loss=2))
-    assert len(list(tail.read())) == 2
-    draft.write_text(line(1, loss=1) + line(2, loss=5) + line(3, loss=3))
-    draft.replace(spool)
-    assert [point.value for point in tail.read()] == [1, 5, 3]
+    with runs.open_run(pipeline) as run, Shipper(run, spool, interval=0.05):
+        until(lambda: history(run, "loss") == [(3, 0.3)])
 
 
 def test_the_shipper_sends_while_training_goes_on_and_no_step_twice(pipeline: Pipeline, tmp_path: Path) -> None:
@@ -615,6 +591,23 @@ def test_the_alias_moves(pipeline: Pipeline, version: registry.Version, model_fo
     registry.set_alias(pipeline.root, "dim", registry.CHAMPION, version.number)
     with pytest.raises(TrackingError, match="let champion name version 99 of dim"):
         registry.set_alias(pipeline.root, "dim", registry.CHAMPION, 99)
+
+
+def test_a_refusal_to_mark_a_failed_model_hides_no_error(
+    pipeline: Pipeline, version: registry.Version, model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ModelError("the export cannot be loaded")
+
+    def refuses(*_: object) -> None:
+        raise MlflowException("no more", error_code=INTERNAL_ERROR)
+
+    monkeypatch.setattr(registry, "export_model", broken)
+    monkeypatch.setattr(type(store.client(pipeline.root)), "finalize_logged_model", refuses)
+    raises = pytest.raises(ModelError, match="the export cannot be loaded")
+    with raises as caught, runs.attach_run(pipeline, version.run_id) as run:
+        registry.register_model(pipeline, run, model_folder, ROWS, {})
+    assert caught.value.__notes__ == ["Besides, the logged model could not be marked as failed: no more"]
 
 
 def test_a_damaged_upload_is_not_registered(pipeline: Pipeline, version, model_folder: Path, monkeypatch) -> None:

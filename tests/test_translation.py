@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import time
 
 import numpy as np
 import pyarrow as pa
@@ -155,6 +156,7 @@ UNKNOWN = {
     "no object": ({"a.jsonl": "[1]\n"}, "does not begin with a JSON object"),
     "two layouts": ({"a.en": "x\n", "a.es": "y\n", "b.tsv": "x\ty\n"}, "keep one of the two"),
     "text files": ({"english.txt": "x\n"}, "nearest: name english.txt english.en"),
+    "line ends of old": ({"a.csv": "en,es\rOne.,Uno.\r"}, "is no header"),
     "packed": ({"corpus.tmx": "<tmx/>"}, "unpack or convert corpus.tmx"),
 }
 
@@ -168,6 +170,13 @@ def test_an_unknown_layout_is_answered_with_the_nearest(case, tmp_path):
         list(read(tmp_path, DATA))
     assert said in f"{error.value.message} {error.value.hint}"
     assert "expected two aligned files" in error.value.hint or "line n of" in error.value.hint
+
+
+def test_a_long_table_with_an_unclosed_quote_is_read_in_a_moment(tmp_path):
+    (tmp_path / "a.csv").write_text('en,es\n"One.,Uno.\n' + "Two.,Dos.\n" * 100_000)
+    began = time.process_time()
+    assert len(list(read(tmp_path, DATA))) == 1
+    assert time.process_time() - began < 10
 
 
 def test_one_language_is_refused():

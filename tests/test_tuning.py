@@ -12,12 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
+from clusters import ray_cluster
+from jobs import job_of
 from projects import ROOT, Project, assert_friendly, runs_of
 from sluiceway.config import TRACKED, Domain, Train, Tune
 from sluiceway.evaluation.search_page import SearchResult, Tried, headline, search_page
 from sluiceway.stages.tune_edit import difference, edited
 from sluiceway.tracking.lineage import shards_are_older
 from sluiceway.training import driver
+from sluiceway.training.job import Places, seal
 from sluiceway.training.plan import plan
 from sluiceway.training.search import better, points, rung, score, search, shares, value_at
 from sluiceway.training.trials import Record, Trial
@@ -176,6 +179,26 @@ def test_a_record_that_was_altered_is_not_believed(tmp_path: Path) -> None:
     assert trial.read() is None
 
 
+def test_a_trial_that_ends_while_others_add_up_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trial = Trial(tmp_path)
+    trial.job.mkdir()
+    places = Places(trial.job)
+    seal(places.next_attempt(), {"seconds": 5.0, "workers": 2})
+    trial.write(Record({}, "abc"))
+    listed = Places.attempts
+
+    def then_it_ends(self: Places) -> list[Path]:
+        found = listed(self)
+        monkeypatch.setattr(Places, "attempts", listed)
+        trial.end("pruned")
+        return found
+
+    monkeypatch.setattr(Places, "attempts", then_it_ends)
+    now = trial.now()
+    assert (now.end, now.seconds, now.device_seconds) == ("pruned", 5.0, 10.0)
+    assert [path.name for path in tmp_path.iterdir()] == ["record.json"]
+
+
 # With a project's shards.
 
 
@@ -292,3 +315,26 @@ def test_a_killed_search_goes_on_exactly_and_ends_with_better_parameters(project
     poor = project.run("sluiceway", "tune", "digits").stdout
     assert "No trial is finished" in poor
     assert "the budget of 1e-06 hours" in poor
+
+
+@pytest.mark.slow
+def test_trials_of_two_workers_run_on_the_nodes_of_a_cluster(project: Project, tmp_path: Path) -> None:
+    """A head without CPUs and two nodes with one each: a trial takes both nodes, and the next one has to wait."""
+    for option, value in {"workers": 2, "cpus_per_worker": 1, "epochs": 1, "lr": 0.001}.items():
+        project.set("digits", f"train.{option}", value)
+    project.set("digits", "tune", {"space": {"train.lr": {"choice": [0.002]}}, "trials": 2, "parallel": 2})
+    project.commit()
+    with ray_cluster(tmp_path, cpus=0, jobs=False) as cluster:
+        for _ in range(2):
+            cluster.add()
+        project.run("sluiceway", "tune", "digits", RAY_ADDRESS=cluster.gcs, **cluster.token)
+    found = {record.values["train.lr"]: record for record in records(project).values()}
+    assert sorted(found) == [0.001, 0.002]
+    assert {record.end for record in found.values()} <= {"finished", "pruned"}
+    for rate, record in found.items():
+        assert record.device_seconds == pytest.approx(2 * record.seconds)
+        alone = driver.run(job_of(project, tmp_path / str(rate), lr=rate, workers=1), lambda _: None)
+        expected = [point.metrics["validation/loss"] for point in alone.curve if "validation/loss" in point.metrics]
+        reached = [point.metrics["validation/loss"] for point in record.points]
+        assert reached == pytest.approx(expected[: len(reached)], rel=1e-3)
+        assert reached

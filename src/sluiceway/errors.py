@@ -14,7 +14,7 @@
     ├── GateClosed                  a gate refused; carries the reason
     ├── TrainingError               training cannot go on
     │   ├── NotFinite               the loss became NaN or infinite
-    │   └── OutOfMemory             a micro-batch does not fit
+    │   └── OutOfMemory             a batch does not fit
     ├── DiskFull                    there is no room for what must be written
     ├── Preempted                   exit code 75: told to leave; the same command goes on
     ├── LaunchError                 a job cannot be started, found or ended where it runs
@@ -112,7 +112,7 @@ class DiskFull(SluicewayError):
 
 
 class OutOfMemory(TrainingError):
-    """A micro-batch does not fit into memory."""
+    """A batch does not fit into memory."""
 
 
 class Preempted(SluicewayError):

@@ -90,6 +90,13 @@ class Finding:
     """Worst first; at most ``MOST_OFFENDERS``."""
 
 
+def count_rows(rows: "pl.LazyFrame") -> int:
+    """Count rows; none of them is held."""
+    import polars as pl
+
+    return int(rows.select(pl.len()).collect(engine="streaming").item())
+
+
 CheckFunction = Callable[[Material], Iterable[Finding]]
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from sluiceway.checks.base import Finding, Material, Offender, finding
+from sluiceway.checks.base import Finding, Material, Offender, count_rows, finding
 from sluiceway.checks.near_copies import Pairs, alike_signatures, alike_vectors
 from sluiceway.checks.neighbours import Places
 from sluiceway.data.sketches import Sketches
@@ -39,7 +39,7 @@ def near_copies(material: Material) -> Iterable[Finding]:
         return
     pairs = _without_neighbours(pairs, table)
     ids = table["id"].to_list()
-    everything = _size(material)
+    everything = count_rows(material.scan())
     yield _across(material, pairs, splits, ids, everything)
     yield _inside(material, pairs, splits, ids, everything)
 
@@ -165,9 +165,3 @@ def whole_count(counts: Places, share: float) -> float:
         share: of all examples that are in the sample.
     """
     return float(len(counts) + np.count_nonzero(counts == 1) * (1 - share) / share)
-
-
-def _size(material: Material) -> int:
-    import polars as pl
-
-    return int(material.scan().select(pl.len()).collect().item())

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sluiceway.checks.base import MOST_OFFENDERS, Finding, Material, Offender, finding
+from sluiceway.checks.base import MOST_OFFENDERS, Finding, Material, Offender, count_rows, finding
 from sluiceway.checks.near_copies import alike_signatures
 from sluiceway.data.fences import ASIDE, BEYOND, QUANTILES, Fences
 from sluiceway.data.measuring.minhash import signature
@@ -180,10 +180,11 @@ def _judged(name: str, what: str, material: Material, odd: "dict[int, tuple[str,
     import polars as pl
 
     table = material.scan()
-    total, limit = int(table.select(pl.len()).collect(engine="streaming").item()), material.limits.max_odd_groups
+    total, limit = count_rows(table), material.limits.max_odd_groups
     wanted = pl.LazyFrame({"hash": list(odd)}, schema={"hash": pl.UInt64})
-    rows = table.select("id", "group", hash=pl.col("group").hash()).join(wanted, on="hash", how="semi")
-    blamed = int(rows.select(pl.len()).collect(engine="streaming").item())
+    hashed = table.select("id", "group", hash=pl.col("group").hash())
+    rows = hashed.join(wanted, on="hash", how="semi", maintain_order="left")
+    blamed = count_rows(rows)
     few = rows.head(MOST_OFFENDERS).collect(engine="streaming")
     titles = dict(few.select("hash", "group").iter_rows())
     titles |= _titles(material, [other for _, other in odd.values() if other is not None])

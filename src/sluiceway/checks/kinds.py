@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from sluiceway.checks.base import MOST_OFFENDERS, Finding, Material, Offender, finding
+from sluiceway.checks.base import MOST_OFFENDERS, Finding, Material, Offender, count_rows, finding
 from sluiceway.gates.verdict import Severity
 
 if TYPE_CHECKING:
@@ -113,7 +113,8 @@ def _rarer(material: Material, name: str, groups: "pl.DataFrame") -> tuple[list[
     import polars as pl
 
     wanted = groups.lazy().rename({"group": "hash"})
-    rows = material.scan().select("id", "group", hash=pl.col("group").hash()).join(wanted, on="hash")
+    hashed = material.scan().select("id", "group", hash=pl.col("group").hash())
+    rows = hashed.join(wanted, on="hash", maintain_order="left")
     few = rows.head(MOST_OFFENDERS).collect(engine="streaming")
     found = [Offender(each, f"{group}: its mean {name} is {figure:.3g}") for each, group, _, figure in few.iter_rows()]
-    return found, int(rows.select(pl.len()).collect(engine="streaming").item())
+    return found, count_rows(rows)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sluiceway.checks.base import MOST_OFFENDERS, Finding, Material, Offender, finding
+from sluiceway.checks.base import MOST_OFFENDERS, Finding, Material, Offender, count_rows, finding
 from sluiceway.data.fences import ASIDE, BEYOND, QUANTILES, Fences
 from sluiceway.gates.verdict import Severity
 
@@ -49,12 +49,10 @@ class _Rule:
 
 def outliers(material: Material) -> Iterable[Finding]:
     """Look for examples far outside the rest in a measured property."""
-    import polars as pl
-
     if not material.measures:
         return
     table = material.scan()
-    total = int(table.select(pl.len()).collect(engine="streaming").item())
+    total = count_rows(table)
     if total < _LEAST:
         return
     numbers = [name for name, kind in material.measures.items() if kind != "text"]
@@ -140,7 +138,7 @@ def _judged(material: Material, table: "pl.LazyFrame", rules: Sequence[_Rule], t
         flags = [rule.odd.alias(f"rule{at}") for at, rule in enumerate(rules)]
         odd = table.select("id", *dict.fromkeys(rule.name for rule in rules), *flags)
         odd = odd.filter(pl.any_horizontal(pl.col(f"rule{at}") for at in range(len(rules))))
-        count = int(odd.select(pl.len()).collect(engine="streaming").item())
+        count = count_rows(odd)
         for row in odd.head(MOST_OFFENDERS).collect(engine="streaming").iter_rows(named=True):
             reasons = [rule for at, rule in enumerate(rules) if row[f"rule{at}"]]
             detail = "; ".join(f"{rule.name} {_text(row[rule.name])}: {rule.usual}" for rule in reasons)
@@ -180,7 +178,7 @@ def _missing(material: Material, table: "pl.LazyFrame", total: int) -> Iterable[
     some = {name: count for name, count in counts.row(0, named=True).items() if 0 < count <= _ABSENT * total}
     limit = material.limits.max_outliers
     wanted = table.filter(pl.any_horizontal(lack[name] for name in some)) if some else table.clear()
-    count = int(wanted.select(pl.len()).collect(engine="streaming").item())
+    count = count_rows(wanted)
     few = wanted.select("id", *(lack[name].alias(name) for name in some)).head(MOST_OFFENDERS)
     offenders = [
         Offender(

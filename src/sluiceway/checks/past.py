@@ -6,7 +6,7 @@ Ids are joined by 64-bit hashes, lazily: ten million rows of either version fit 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from sluiceway.checks.base import MOST_OFFENDERS, Finding, Material, Offender, Reference, finding
+from sluiceway.checks.base import MOST_OFFENDERS, Finding, Material, Offender, Reference, count_rows, finding
 from sluiceway.gates.verdict import Severity
 
 if TYPE_CHECKING:
@@ -46,13 +46,11 @@ def columns_as_before(material: Material) -> Iterator[Finding]:
 
 def examples_as_before(material: Material) -> Iterator[Finding]:
     """Ask whether known ids are still there, and still mean the same content and the same target."""
-    import polars as pl
-
     reference = material.reference
     if reference is None:
         return
     old, now = _hashed(material, reference)
-    before = int(old.select(pl.len()).collect().item())
+    before = count_rows(old)
     if not before:
         return
     known = _known(old, now)

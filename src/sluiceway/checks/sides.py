@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from sluiceway.checks.base import MOST_OFFENDERS, Finding, Material, Offender, finding
+from sluiceway.checks.base import MOST_OFFENDERS, Finding, Material, Offender, count_rows, finding
 from sluiceway.gates.verdict import Severity
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def groups_apart(material: Material) -> Iterator[Finding]:
 def _largest(material: Material, sizes: "pl.DataFrame") -> Finding:
     import polars as pl
 
-    total, limit = _size(material), material.limits.max_group_share
+    total, limit = count_rows(material.scan()), material.limits.max_group_share
     group, count = sizes.group_by("group").agg(pl.col("len").sum()).sort("len", "group").row(-1)
     share = count / total
     hashed = pl.col("group").hash() == group
@@ -82,11 +82,11 @@ def time_overlap(material: Material) -> Iterator[Finding]:
         return
     first = material.scan().select(time.filter(split == "test").min()).collect(engine="streaming").item()
     learned = material.scan().filter((split == "train") & time.is_not_null())
-    known = learned.select(pl.len()).collect(engine="streaming").item()
+    known = count_rows(learned)
     if first is None or not known:
         return
     late = learned.filter(time > first)
-    count = late.select(pl.len()).collect(engine="streaming").item()
+    count = count_rows(late)
     rows = late.select("id", "time").top_k(MOST_OFFENDERS, by=["time", "id"]).collect(engine="streaming").rows()
     own_time = bool(count) and _kept_apart(material)
     message = f"{count:,} of {known:,} training examples are later than the first test example"
@@ -111,13 +111,13 @@ def _out_of_turn(material: Material) -> Iterator[Finding]:
     known = material.scan().filter(group.is_not_null() & time.is_not_null())
     firsts = known.filter(split == "test").group_by("group").agg(first=time.min())
     before = known.filter(split != "test").join(firsts, on="group")
-    asked = before.select(pl.len()).collect(engine="streaming").item()
+    asked = count_rows(before)
     if not asked:
         return
     late = before.filter(time > pl.col("first"))
-    count = late.select(pl.len()).collect(engine="streaming").item()
+    count = count_rows(late)
     delay = (time - pl.col("first")).alias("delay")
-    rows = late.select("id", delay).top_k(MOST_OFFENDERS, by="delay").collect(engine="streaming").rows()
+    rows = late.select("id", delay).top_k(MOST_OFFENDERS, by=["delay", "id"]).collect(engine="streaming").rows()
     yield finding(
         "time_overlap",
         f"{count:,} of {asked:,} examples of training and validation are later than the first test example of their "
@@ -151,7 +151,9 @@ def ordered_in_time(material: Material) -> bool:
 def _kept_apart(material: Material) -> bool:
     """Whether all examples have a group, and no group is on two sides."""
     sizes = _group_sides(material)
-    return not sizes.is_empty() and sizes["group"].is_unique().all() and sizes["len"].sum() == _size(material)
+    if sizes.is_empty() or not sizes["group"].is_unique().all():
+        return False
+    return bool(sizes["len"].sum() == count_rows(material.scan()))
 
 
 def _group_sides(material: Material) -> "pl.DataFrame":
@@ -173,9 +175,3 @@ def _members(material: Material, sides: "pl.DataFrame") -> Sequence[Offender]:
     few = rows.join(wanted, on=["hashed", "split"], how="semi", maintain_order="left").head(MOST_OFFENDERS)
     named = few.select("id", "group").collect(engine="streaming")
     return [Offender(name, group) for name, group in named.iter_rows()]
-
-
-def _size(material: Material) -> int:
-    import polars as pl
-
-    return int(material.scan().select(pl.len()).collect().item())

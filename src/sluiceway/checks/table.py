@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sluiceway.checks.base import MOST_OFFENDERS, Finding, Material, Offender, finding
+from sluiceway.checks.base import MOST_OFFENDERS, Finding, Material, Offender, count_rows, finding
 from sluiceway.data.table import LEFT_OUT, SPLITS
 from sluiceway.gates.verdict import Severity
 
@@ -22,7 +22,7 @@ _REASONS = 3
 
 def enough_examples(material: Material) -> Iterator[Finding]:
     """Ask whether enough examples were accepted."""
-    count, least = _size(material.scan()), material.limits.min_examples
+    count, least = count_rows(material.scan()), material.limits.min_examples
     message = f"{count:,} examples were accepted; {least:,} are the least"
     yield finding("enough_examples", message, passed=count >= least, figure=count, limit=least)
 
@@ -34,8 +34,8 @@ def quarantined_share(material: Material) -> Iterator[Finding]:
     every = pl.scan_parquet(material.quarantine)
     by_a_person = pl.col("reason").str.starts_with(f"{LEFT_OUT}:").fill_null(False)
     aside = every.filter(~by_a_person)
-    bad, left, limit = _size(aside), _size(every.filter(by_a_person)), material.limits.max_quarantined
-    total = bad + _size(material.scan())
+    bad, left, limit = count_rows(aside), count_rows(every.filter(by_a_person)), material.limits.max_quarantined
+    total = bad + count_rows(material.scan())
     share = bad / total if total else 0.0
     kind = pl.col("reason").str.extract(r"^([^:]*)").fill_null("without a reason").alias("kind")
     kinds = aside.group_by(kind).len().sort("len", "kind", descending=[True, False]).collect().rows()
@@ -88,7 +88,7 @@ def exact_copies(material: Material) -> Iterator[Finding]:
         count=len(across),
     )
     inside = copies.with_columns(original=first.over("content", "split")).filter(pl.col("row") != pl.col("original"))
-    total, limit = _size(material.scan()), material.limits.max_duplicates
+    total, limit = count_rows(material.scan()), material.limits.max_duplicates
     share = len(inside) / total if total else 0.0
     yield finding(
         "copies_inside_splits",
@@ -154,9 +154,3 @@ def _named(material: Material, pairs: "pl.DataFrame", shown: str = "split") -> S
         Offender(about[row][0], f"{about[row][1]}; its copy: {about[other][1]}", about[other][0])
         for row, other in few.select("row", "original").iter_rows()
     ]
-
-
-def _size(rows: "pl.LazyFrame") -> int:
-    import polars as pl
-
-    return int(rows.select(pl.len()).collect().item())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from sluiceway.checks.base import Material, Reference
+from sluiceway.checks.base import Material, Reference, count_rows
 
 if TYPE_CHECKING:
     import polars as pl
@@ -122,7 +122,7 @@ def _sample(path: Path, columns: Sequence[str]) -> "pl.DataFrame":
     import polars as pl
 
     table = pl.scan_parquet(path)
-    count = int(table.select(pl.len()).collect().item())
+    count = count_rows(table)
     if count > MOST:
         table = table.filter(pl.col("checksum").hash() % _SPAN < MOST * _SPAN // count)
     return table.select(*_identity(), *columns).collect(engine="streaming")

@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar, get_origin
 
@@ -27,7 +28,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML 1.2 mapping, as DVC reads it.
 
     Raises:
-        ConfigError: the file is missing, not YAML, repeats a key, or is not a mapping.
+        ConfigError: the file is missing or unreadable, not YAML, repeats a key, has a value that cannot be, or is not a
+            mapping.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -35,10 +37,17 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} does not exist", hint="a pipeline is a folder with params.yaml in it") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 text (byte {error.start})", hint="save the file as UTF-8") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}", hint="is it a file that you may read?") from None
     try:
         document = YAML(typ="safe", pure=True).load(io.StringIO(text))
     except YAMLError as error:
         raise ConfigError(f"{path} is not valid YAML: {_one_line(error)}", hint="mend the line named above") from None
+    except ValueError as error:  # what looks like a date or a number, and is none
+        raise ConfigError(
+            f"{path} has a value that cannot be: {error}",
+            hint="put a text that looks like a date or a number into quotes",
+        ) from None
     if document is None:
         document = {}
     if not isinstance(document, dict):
@@ -136,6 +145,10 @@ def _fault(kind: type[BaseModel], detail: ErrorDetails) -> str:
             return f"{key}: {message}" if key else message
         case "model_type" | "dict_type":
             return f"{key}: {value!r} should be keys with values"
+        case "invalid_key":
+            return f"{key}: a name is wanted here; put a number or a date that is one into quotes"
+        case "string_type" if isinstance(value, date):
+            return f"{key}: YAML takes {value} for a date; put it into quotes"
         case _:
             _, should, message = detail["msg"].partition(" should ")
             return f"{key}: {value!r} should {message}" if should else f"{key}: {value!r}: {detail['msg']}"

@@ -33,7 +33,7 @@ class Train(Section):
     cpus_per_worker: int | None = Field(None, ge=1)
     """CPU threads of a worker; default: the machine's cores shared out evenly. The evaluation takes as many."""
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
-    """Where to train; ``auto`` takes GPUs when there is one for each worker."""
+    """Where to train and to evaluate; ``auto`` takes GPUs when there is one for each worker."""
     strategy: Literal["auto", "ddp", "fsdp"] = "auto"
     """How workers work together: ``auto`` is ddp; ``fsdp`` also shares out the parameters of a large model."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
@@ -115,6 +115,10 @@ class Train(Section):
         """Numbers of workers that can share the global batch, rising."""
         numbers = range(self.fewest, self.most + 1)
         return tuple(each for each in numbers if not self.global_batch % (each * self.accumulate))
+
+    def on_gpu(self, gpus: int) -> bool:
+        """Whether networks compute on GPUs, where this machine has so many."""
+        return self.accelerator == "gpu" or (self.accelerator == "auto" and gpus >= self.fewest)
 
     def threads(self, cores: int, processes: int) -> int:
         """CPU threads of each of some processes that share a machine's cores."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from sluiceway.data.places import allowed_bytes
 from sluiceway.data.seals import Seals, local_folder, locked
 from sluiceway.data.store import File
 from sluiceway.errors import ConfigError
@@ -40,7 +41,7 @@ class Cache:
         self._get = get
         self._contents, self._drafts, self._locks = (folder / name for name in ("contents", "drafts", "locks"))
         self._seals = Seals(folder / "seals")
-        self.limit = limit if limit is not None else int(float(os.environ.get(LIMIT, _LIMIT_GB)) * 1e9)
+        self.limit = limit if limit is not None else allowed_bytes(LIMIT, _LIMIT_GB)
 
     def refuse_if_too_large(self, file: File) -> None:
         """Raise ``ConfigError`` for a file that is larger than the cache may be."""

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from sluiceway.data.documents import write_whole
 from sluiceway.errors import ConfigError
 
 COLUMNS = ("id", "checksum", "target", "note")
@@ -61,13 +62,14 @@ def read_corrections(path: Path) -> dict[str, Correction]:
 
 
 def write_corrections(corrections: Iterable[Correction], path: Path) -> None:
-    """Write corrections, sorted by id, so that equal ones give equal bytes."""
+    """Write corrections, sorted by id, so that equal ones give equal bytes; whole or not at all, as a person's work."""
+    file = io.StringIO(newline="")
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for each in sorted(corrections, key=lambda correction: correction.id):
+        writer.writerow([each.id, each.checksum, each.target or "", each.note])
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for each in sorted(corrections, key=lambda correction: correction.id):
-            writer.writerow([each.id, each.checksum, each.target or "", each.note])
+    write_whole(path, file.getvalue())
 
 
 def _check_columns(path: Path, names: Iterable[str]) -> None:

@@ -18,6 +18,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from sluiceway.data.places import allowed_bytes
 from sluiceway.data.table import BadExample
 from sluiceway.errors import DataError
 
@@ -115,7 +116,7 @@ class Kept:
 
     def __init__(self, folder: Path, limit: int | None = None) -> None:
         self._folder = folder
-        self._limit = limit if limit is not None else int(float(os.environ.get(LIMIT, _LIMIT_GB)) * 1e9)
+        self._limit = limit if limit is not None else allowed_bytes(LIMIT, _LIMIT_GB)
         self._written = 0
         self._swept = False
 

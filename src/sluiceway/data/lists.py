@@ -153,6 +153,8 @@ def open_list(path: Path, raw: Path) -> List:
         header = first.decode("utf-8")
     except UnicodeDecodeError as error:
         raise UnknownLayout(f"{path} is not UTF-8 text (byte {error.start})", hint="save it as UTF-8") from None
+    if "\r" in header.rstrip("\r\n").replace("\r\n", ""):
+        raise UnknownLayout(f"{path} ends its lines with carriage returns alone", hint="save it with line feeds")
     mark = "\t" if suffix == ".tsv" else max(_MARKS, key=lambda each: (header.count(each), each == ","))
     try:
         return List(path, raw, tuple(cell.strip() for cell in _cells(header, mark)), mark)
@@ -196,8 +198,10 @@ def _cells(line: str, mark: str) -> list[str]:
     line = line.rstrip("\r\n")
     if '"' not in line or mark == "\t":  # between tabs a quotation mark is one, as Common Voice and WMT have it
         return line.split(mark)
-    (row,) = csv.reader(io.StringIO(line, newline=""), delimiter=mark, strict=True)
-    return row
+    rows = list(csv.reader(io.StringIO(line, newline=""), delimiter=mark, strict=True))
+    if len(rows) != 1:
+        raise csv.Error("a carriage return stands alone in it")
+    return rows[0]
 
 
 def _spans(file: BinaryIO, *, quoted: bool) -> Iterator[tuple[int, int, bytes]]:
@@ -206,16 +210,19 @@ def _spans(file: BinaryIO, *, quoted: bool) -> Iterator[tuple[int, int, bytes]]:
     Raises:
         UnknownLayout: a quotation mark is never closed, and would swallow what follows.
     """
-    start, held, began = 0, b"", 1
+    held: list[bytes] = []
+    start, size, began, within = 0, 0, 1, False
     for number, line in enumerate(file, start=1):
         if number == 1 and line.startswith(_BOM):
             start, line = len(_BOM), line[len(_BOM) :]
         began = began if held else number
-        held += line
-        if not (quoted and held.count(b'"') % 2):
-            yield began, start, held
-            start, held = start + len(held), b""
-        elif len(held) > _LONGEST:
+        held.append(line)
+        size += len(line)
+        within ^= quoted and line.count(b'"') % 2 == 1
+        if not within:
+            yield began, start, b"".join(held)
+            start, size, held = start + size, 0, []
+        elif size > _LONGEST:
             break
     if held:
         raise UnknownLayout(

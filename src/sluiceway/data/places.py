@@ -1,13 +1,14 @@
 """Where a project keeps what is neither data nor result, and who may write there."""
 
 import fcntl
+import math
 import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sluiceway.errors import Busy
+from sluiceway.errors import Busy, ConfigError
 
 STATE = ".sluiceway"
 JOBS, TREE = "jobs", "tree"
@@ -34,6 +35,29 @@ def fetched(raw: Path) -> Path:
     raw = raw.absolute()
     root = next((folder for folder in raw.parents if (folder / _PARAMS).is_file()), raw.parent)
     return home(root) / STATE / "fetched"
+
+
+def allowed_bytes(variable: str, default: float) -> int:
+    """Return the bytes that an environment variable lets something take on this host's disk.
+
+    Args:
+        variable: its name; it holds gigabytes (10^9 bytes).
+        default: gigabytes, where it is not set.
+
+    Raises:
+        ConfigError: it is no number from 0 on.
+    """
+    said = os.environ.get(variable, "").strip()
+    try:
+        gigabytes = float(said) if said else default
+    except ValueError:
+        gigabytes = math.nan
+    if not 0 <= gigabytes < math.inf:
+        raise ConfigError(
+            f"the environment variable {variable} is {said!r}, and should be a number of gigabytes",
+            hint=f"export {variable}={default:g}",
+        )
+    return int(gigabytes * 1e9)
 
 
 @contextmanager

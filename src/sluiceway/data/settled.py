@@ -9,6 +9,7 @@ import io
 from collections.abc import Mapping
 from pathlib import Path
 
+from sluiceway.data.documents import write_whole
 from sluiceway.data.table import SPLITS, SplitName
 from sluiceway.errors import ConfigError
 
@@ -45,9 +46,10 @@ def read_settled(path: Path) -> dict[str, SplitName]:
 
 
 def write_settled(sides: Mapping[str, SplitName], path: Path) -> None:
-    """Write sides, sorted by key, so that equal ones give equal bytes."""
+    """Write sides, sorted by key, so that equal ones give equal bytes; whole or not at all."""
+    file = io.StringIO(newline="")
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(sorted(sides.items()))
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(sorted(sides.items()))
+    write_whole(path, file.getvalue())

@@ -18,8 +18,12 @@ def side_of(name: str | None) -> SplitName | None:
     return _SIDES.get(name.strip().lower()) if name is not None else None
 
 
-def split_folders(raw: Path, files: Iterable[Path]) -> dict[str, SplitName]:
+def split_folders(raw: Path, names: Iterable[str]) -> dict[str, SplitName]:
     """Tell whether the raw data is split already: by folders at its top that are all named for a side.
+
+    Args:
+        raw: the raw folder, for messages.
+        names: paths of files below it, with slashes.
 
     Returns:
         The side by folder name, such as ``{"train": "train", "val": "validation", "test": "test"}``; empty when none of
@@ -28,8 +32,7 @@ def split_folders(raw: Path, files: Iterable[Path]) -> dict[str, SplitName]:
     Raises:
         UnknownLayout: it is split by half: there is no test or no train, or something else stands beside the two.
     """
-    tops = (below(raw, path).partition("/") for path in files)
-    return _whole({top for top, slash, _ in tops if slash}, raw, "folder")
+    return _whole({name.partition("/")[0] for name in names if "/" in name}, raw, "folder")
 
 
 def split_names(raw: Path, files: Sequence[Path]) -> dict[Path, SplitName]:
@@ -43,9 +46,9 @@ def split_names(raw: Path, files: Sequence[Path]) -> dict[Path, SplitName]:
     Raises:
         UnknownLayout: it is split by half.
     """
-    if folders := split_folders(raw, files):
-        tops = {path: below(raw, path).partition("/") for path in files}
-        return {path: folders[top] for path, (top, slash, _) in tops.items() if slash}
+    names = [below(raw, path) for path in files]
+    if folders := split_folders(raw, names):
+        return {path: folders[name.partition("/")[0]] for path, name in zip(files, names, strict=True) if "/" in name}
     stems = {path: _PIECE.sub("", path.name.partition(".")[0]) for path in files}
     named = _whole(set(stems.values()), raw, "file")
     return {path: named[stem] for path, stem in stems.items() if stem in named}

@@ -57,14 +57,23 @@ class Sketches:
         matrices = {"features": self.features, "signature": self.signatures, "fingerprint": self.fingerprints}
         for name, matrix in matrices.items():
             if matrix is not None:
-                flat = pa.array(np.ascontiguousarray(matrix).reshape(-1))
-                columns[name] = pa.FixedSizeListArray.from_arrays(flat, matrix.shape[1])
+                columns[name] = _column(np.ascontiguousarray(matrix))
         path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(pa.table(columns), path, compression="zstd")
+        # Hardly a number stands twice, and nobody asks for the least: a dictionary and statistics would be for nothing.
+        pq.write_table(pa.table(columns), path, compression="zstd", use_dictionary=False, write_statistics=False)
+
+
+def _column(matrix: npt.NDArray[np.generic]) -> pa.FixedSizeBinaryArray:
+    """Make a row of numbers one value of bytes: lists of numbers take many times as long to be read."""
+    width = matrix.shape[1] * matrix.itemsize
+    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), len(matrix), [None, pa.py_buffer(matrix)])
 
 
 def _matrix(table: pa.Table, name: str, kind: type[Number]) -> npt.NDArray[Number] | None:
     if name not in table.column_names:
         return None
     column = table[name].combine_chunks()
-    return np.asarray(column.flatten(), kind).reshape(len(column), column.type.list_size)
+    if pa.types.is_fixed_size_list(column.type):  # as references of earlier versions of this package have it
+        return np.asarray(column.flatten(), kind).reshape(len(column), column.type.list_size)
+    width = column.type.byte_width // np.dtype(kind).itemsize
+    return np.frombuffer(column.buffers()[1], kind)[column.offset * width :][: len(column) * width].reshape(-1, width)

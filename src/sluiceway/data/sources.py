@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from itertools import accumulate
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NoReturn, Self, cast
 
@@ -312,6 +313,8 @@ def _cell(line: bytes, key: str) -> bytes:
 
 def files_of(source: str) -> tuple[str, ...]:
     """Return the paths, below the raw folder, of the files that a source lies in."""
+    if "#" not in source and _JOINT not in source:  # a whole file: so of very many
+        return (source,)
     return tuple(part.partition(_RANGE)[0].partition(_ROW)[0] for part in source.split(_JOINT))
 
 
@@ -330,15 +333,34 @@ def files_below(raw: Path, suffixes: frozenset[str] | None) -> list[Path]:
     Raises:
         NoRawData: the folder is missing or holds no file at all.
     """
-    found = sorted(_files(raw, ()))
+    names = names_below(raw)
+    return [raw / name for name in names if suffixes is None or suffix_of(name) in suffixes]
+
+
+def names_below(raw: Path) -> list[str]:
+    """List the paths of all files below the raw folder, as :func:`files_below` does: of many, in a tenth of the time.
+
+    Returns:
+        Paths below the raw folder, with slashes.
+
+    Raises:
+        NoRawData: the folder is missing or holds no file at all.
+    """
+    found = list(_names(str(raw), ""))
     if not found:
         state = "is empty" if raw.is_dir() else "does not exist"
         raise NoRawData(
             f"no raw data: {raw} {state}",
             hint=f"put your data into {raw}/, or list the pipeline under `samples` in params.yaml and run `dvc repro`",
         )
-    paths = [raw.joinpath(*parts) for parts in found]
-    return [path for path in paths if suffixes is None or path.suffix.lower() in suffixes]
+    return found
+
+
+def suffix_of(name: str) -> str:
+    """Return the suffix of a path with slashes in small letters, where ``Path.suffix`` finds one."""
+    name = name[name.rfind("/") + 1 :]
+    dot = name.rfind(".")
+    return name[dot:].lower() if 0 < dot < len(name) - 1 else ""
 
 
 def below(raw: Path, path: Path) -> str:
@@ -349,16 +371,18 @@ def below(raw: Path, path: Path) -> str:
     return path.relative_to(raw).as_posix()
 
 
-def _files(folder: Path, above: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """Yield the parts of each path; many times faster than ``rglob``."""
+def _names(folder: str, above: str) -> Iterator[str]:
+    """Yield paths below a folder, sorted by their parts."""
     try:
-        entries = list(os.scandir(folder))
+        with os.scandir(folder) as found:
+            entries = sorted(found, key=attrgetter("name"))
     except (FileNotFoundError, NotADirectoryError):
         return
     for entry in entries:
-        if entry.name.startswith("."):
+        name = entry.name
+        if name.startswith("."):
             continue
         if entry.is_dir(follow_symlinks=False):
-            yield from _files(Path(entry.path), (*above, entry.name))
+            yield from _names(entry.path, f"{above}{name}/")
         elif entry.is_file():
-            yield (*above, entry.name)
+            yield above + name

@@ -39,8 +39,11 @@ def record(verdict: Verdict, ledger: Path, *, who: str, when: str, why: str) -> 
     override = Override(who=who, when=when, why=why, checks=checks, subject=verdict.subject)
     entry = {"pipeline": verdict.pipeline, "gate": verdict.gate, **override.model_dump(mode="json")}
     ledger.parent.mkdir(parents=True, exist_ok=True)
-    with ledger.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+    with ledger.open("a+b") as file:
+        file.seek(0)
+        known = file.read()
+        ending = b"" if not known or known.endswith(b"\n") else b"\n"  # an editor may have left it out
+        file.write(ending + json.dumps(entry, ensure_ascii=False).encode() + b"\n")
     return override
 
 

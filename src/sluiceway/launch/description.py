@@ -8,7 +8,7 @@ from typing import Any
 from sluiceway.config import checked, faulty, read_yaml
 from sluiceway.errors import ConfigError, nearest, unknown
 from sluiceway.launch.jobs import Job, Jobs
-from sluiceway.usecases.pipeline import project_params
+from sluiceway.usecases.pipeline import params_file, project_params
 
 JOBS = Path("infra") / "jobs.yaml"
 HINT = "docs/job-options.md lists every option with its meaning"
@@ -111,7 +111,7 @@ def workers_of(root: Path, pipeline: str) -> tuple[int, int]:
     """Return how many workers a pipeline trains on, at least and at most; its file is checked elsewhere, not here."""
     train = None
     with suppress(ConfigError):
-        train = read_yaml(root / "pipelines" / pipeline / "params.yaml").get("train")
+        train = read_yaml(root / params_file(pipeline)).get("train")
     workers = train.get("workers", 1) if isinstance(train, dict) else 1
     numbers = [each for each in (workers if isinstance(workers, list) else [workers]) if isinstance(each, int)]
     return min(numbers, default=1), max(numbers, default=1)

@@ -27,7 +27,10 @@ class Here:
     @property
     def alive(self) -> bool:
         """Whether the node is still there."""
-        return self.raylet.is_running() and self.raylet.status() != psutil.STATUS_ZOMBIE
+        try:
+            return self.raylet.is_running() and self.raylet.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
 
     @property
     def working(self) -> bool:

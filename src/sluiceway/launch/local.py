@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from sluiceway.errors import LaunchError
@@ -82,7 +83,8 @@ def cancel(places: JobPlaces, record: Record, patience: float, *, requeue: bool 
     if record.state == "running":
         if not requeue:
             places.cancelled(record).touch()
-        os.kill(record.pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):  # it has ended this very moment
+            os.kill(record.pid, signal.SIGTERM)
     deadline = time.monotonic() + patience
     while True:
         now = next((each for each in places.records() if each.id == record.id), record)

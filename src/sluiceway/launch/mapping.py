@@ -1,4 +1,4 @@
-"""The measuring pass on a Ray cluster: an engine (``data/engines.py``) under Ray Data.
+"""The measuring pass on a Ray cluster: an engine (``data/measuring/engines.py``) under Ray Data.
 
 Every machine must see the raw data under the same path, and have this package and the use case's module installed.
 """

@@ -5,8 +5,9 @@ import os
 import subprocess
 import time
 from collections.abc import Callable
+from http.client import HTTPException
 from pathlib import Path
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
@@ -33,7 +34,7 @@ def notify(settings: Notify, outcome: Outcome, folder: Path, say: Callable[[str]
     if outcome.event not in settings.on or outcome.again:
         return told
     if settings.webhook:
-        problem = _post(os.environ.get(settings.webhook, ""), payload(outcome), pause)
+        problem = _post(os.environ.get(settings.webhook, "").strip(), payload(outcome), pause)
         if problem:
             told = False
             say(f"warning: the webhook in {settings.webhook} was not told: {problem}")
@@ -65,7 +66,7 @@ def _escaped(text: str) -> str:
 
 def _post(url: str, document: dict[str, str], pause: float) -> str:
     """Send it, and return why that did not work."""
-    if urlsplit(url).scheme not in ("http", "https"):
+    if not url.lower().startswith(("http://", "https://")):
         return "it is no http(s) address"
     body, head = json.dumps(document).encode(), {"Content-Type": "application/json"}
     problem = ""
@@ -78,8 +79,10 @@ def _post(url: str, document: dict[str, str], pause: float) -> str:
             problem = f"it answered {error.code}"
             if error.code < 500:
                 break
-        except (URLError, OSError) as error:
+        except OSError as error:
             problem = str(getattr(error, "reason", "") or type(error).__name__)
+        except (HTTPException, ValueError) as error:  # no such address, or an answer that is none: it may quote the URL
+            return type(error).__name__
     return problem
 
 

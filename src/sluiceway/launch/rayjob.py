@@ -11,9 +11,10 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from sluiceway.errors import LaunchError
@@ -22,6 +23,10 @@ ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _POLL = 10.0
 _PATIENCE = 600.0
 """Seconds for which the API server may be away."""
+_AWAY = (OSError, HTTPException, ValueError)
+"""No connection, or one that broke off; an answer that is none, as of a proxy. ``HTTPError`` is an ``OSError``."""
+_FOR_NOW = frozenset({429, 500, 502, 503, 504})
+"""What a server answers that is overloaded or starts anew."""
 _ENDS: Mapping[str, int] = {"SUCCEEDED": 0, "FAILED": 1, "STOPPED": 1}
 _LOST = ("Failed", "ValidationFailed")
 """States of the deployment in which no end of the job will come."""
@@ -32,7 +37,8 @@ class Server:
     """An API server."""
 
     url: str
-    token: str
+    token: Callable[[], str]
+    """Reads it: that of a pod is exchanged within the hour."""
     context: ssl.SSLContext | None = None
 
     @classmethod
@@ -48,17 +54,17 @@ class Server:
             raise LaunchError("this is no pod with a service account", hint="`sluiceway job render` makes one")
         context = ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt"))
         address = f"[{host}]" if ":" in host else host
-        return cls(f"https://{address}:{port}", token.read_text(encoding="utf-8").strip(), context)
+        return cls(f"https://{address}:{port}", lambda: token.read_text(encoding="utf-8").strip(), context)
 
     def ask(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         """Send a request and return the answer.
 
         Raises:
             HTTPError: the server refused.
-            URLError: it cannot be reached.
+            OSError, HTTPException, ValueError: it cannot be reached, or what came is no answer of its.
         """
         data = None if body is None else json.dumps(body).encode()
-        head = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
+        head = {"Authorization": f"Bearer {self.token()}", "Content-Type": "application/json"}
         request = Request(f"{self.url}{path}", data, head, method=method)  # noqa: S310 - the address is the cluster's own
         with urlopen(request, timeout=30, context=self.context) as answer:  # noqa: S310
             document: dict[str, Any] = json.load(answer)
@@ -86,19 +92,19 @@ def create_and_wait(
         raise LaunchError(
             f"the API server refused the RayJob: {_reason(error)}", hint="is KubeRay installed?"
         ) from None
-    except URLError as error:
-        raise LaunchError(f"the API server cannot be reached: {error.reason}") from None
+    except _AWAY as error:
+        raise LaunchError(f"the API server cannot be reached: {_why(error)}") from None
     say(f"created RayJob {name}")
     said, seen = "", time.monotonic()
     while True:
         try:
             status = server.ask("GET", f"{path}/{name}").get("status", {})
             seen = time.monotonic()
-        except HTTPError as error:
-            raise LaunchError(f"RayJob {name} cannot be read: {_reason(error)}") from None
-        except URLError as error:
+        except _AWAY as error:
+            if isinstance(error, HTTPError) and error.code not in _FOR_NOW:
+                raise LaunchError(f"RayJob {name} cannot be read: {_reason(error)}") from None
             if time.monotonic() - seen > _PATIENCE:
-                raise LaunchError(f"the API server is away: {error.reason}") from None
+                raise LaunchError(f"the API server is away: {_why(error)}") from None
             status = {}
         job, deployment = status.get("jobStatus", ""), status.get("jobDeploymentStatus", "")
         state = f"{deployment} {job} {status.get('message', '')}".strip()
@@ -111,6 +117,10 @@ def create_and_wait(
         if deployment in _LOST:
             return 1
         time.sleep(poll)
+
+
+def _why(error: Exception) -> str:
+    return str(getattr(error, "reason", "") or error or type(error).__name__)
 
 
 def _reason(error: HTTPError) -> str:

@@ -1,7 +1,7 @@
 """Where a job keeps its lock, its working tree and what its runs came to; and who is running now."""
 
-import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import psutil
 
+from sluiceway.data.documents import read_json, write_json
 from sluiceway.data.places import JOBS, STATE, TREE, home, locked
 
 _KEPT = 50
@@ -85,8 +86,8 @@ class JobPlaces:
         found = []
         for path in sorted(self.folder.glob("runs/*/run.json")):
             try:
-                found.append(Record(**json.loads(path.read_text(encoding="utf-8"))))
-            except (ValueError, TypeError):
+                found.append(Record(**read_json(path)))
+            except (OSError, ValueError, TypeError):  # unreadable, or forgotten by a run that has just begun
                 continue
         return found
 
@@ -97,24 +98,24 @@ class JobPlaces:
 
     def write(self, record: Record) -> None:
         """Write a run down, whole or not at all."""
-        write_json(self.log(record).with_name("run.json"), asdict(record))
+        path = self.log(record).with_name("run.json")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, asdict(record))
 
     def remember(self, **what: Any) -> None:
         """Keep what the next run must know."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.folder / "memory.json", {**self.memory(), **what})
 
     def memory(self) -> dict[str, Any]:
         """Return what the last runs kept."""
         try:
-            document: dict[str, Any] = json.loads((self.folder / "memory.json").read_text(encoding="utf-8"))
+            return read_json(self.folder / "memory.json")
         except (FileNotFoundError, ValueError):
             return {}
-        return document
 
     def begin(self) -> Record:
         """Write down that this process runs the job now, and forget the oldest runs."""
-        from shutil import rmtree
-
         now = datetime.now(UTC)
         record = Record(
             id=now.strftime("%Y%m%dT%H%M%S.%f"),
@@ -124,7 +125,7 @@ class JobPlaces:
         )
         self.write(record)
         for old in self.records()[:-_KEPT]:
-            rmtree(self.log(old).parent, ignore_errors=True)
+            shutil.rmtree(self.log(old).parent, ignore_errors=True)
         return record
 
     def end(self, record: Record, event: str, sentence: str, exit_code: int) -> None:
@@ -142,11 +143,3 @@ class JobPlaces:
         """
         with locked(self.folder / "lock", f"job {self.folder.name!r}"):
             yield
-
-
-def write_json(path: Path, document: Any) -> None:
-    """Write a small file so that nobody ever reads half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    draft.replace(path)

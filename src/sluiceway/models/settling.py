@@ -17,5 +17,9 @@ class Settles(Protocol):
     def architecture(self) -> dict[str, Any]:
         """The model section that builds what it becomes, and needs nothing that lies elsewhere."""
 
-    def settled(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the weights of what it becomes."""
+    def settled(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return the weights of what it becomes; the same mapping where nothing changes.
+
+        Args:
+            weights: read from the disk when they are asked for.
+        """

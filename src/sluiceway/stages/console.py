@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 _LOG_WIDTH = 110
@@ -64,6 +65,6 @@ def asked(evaluation: Mapping[str, int]) -> str:
 
 
 def warn(message: str) -> None:
-    """Say something that should not be overlooked."""
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"[yellow]warning:[/] {message}")
+    """Say something that should not be overlooked; what stands in brackets is text, as in errors of libraries."""
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"[yellow]warning:[/] {escape(message)}")
     sys.stderr.flush()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from sluiceway.checks.base import Finding, Material, Offender, Reference
+from sluiceway.checks.base import Finding, Material, Offender, Reference, count_rows
 from sluiceway.data.sources import load
 from sluiceway.data.table import BadExample, TargetKind
 from sluiceway.gates.verdict import Verdict
@@ -123,7 +123,7 @@ def _past(material: Material, reference: Reference, verdict: Verdict) -> "Past":
         for name, kind in material.measures.items()
         if all(name in each and (each[name] == pl.String) == (kind == "text") for each in types)
     }
-    sizes = {part: int(table.select(pl.len()).collect().item()) for part, table in tables.items()}
+    sizes = {part: count_rows(table) for part, table in tables.items()}
     every = max(1, -(-max(sizes.values()) // MOST_COMPARED))
     parts = [
         table.select("target", *measures, split=pl.lit(part)).with_row_index("row").filter(pl.col("row") % every == 0)

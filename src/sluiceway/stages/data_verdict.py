@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sluiceway.checks.catalogue import OF_LABELS
+from sluiceway.data.documents import write_whole
 from sluiceway.errors import ConfigError
 from sluiceway.gates.overrides import overridden
 from sluiceway.gates.verdict import Verdict
@@ -38,9 +39,7 @@ def publish(pipeline: Pipeline, verdict: Verdict) -> None:
     path = pipeline.reports / "data" / "index.html"
     path.parent.mkdir(parents=True, exist_ok=True)
     # Put in place whole: the file that is there may be a link into DVC's cache.
-    draft = path.with_name(f".{path.name}.draft")
-    draft.write_text(page, encoding="utf-8")
-    draft.replace(path)
+    write_whole(path, page)
 
 
 def steps(pipeline: Pipeline, verdict: Verdict) -> "list[Step]":

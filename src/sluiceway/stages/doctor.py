@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+from rich.markup import escape
 from rich.table import Table
 
 from sluiceway.config import ProjectParams, faulty, read_yaml
@@ -16,7 +17,7 @@ from sluiceway.launch.health.packages import packages
 from sluiceway.launch.jobs import Job
 from sluiceway.stages.console import console
 from sluiceway.tracking.health import tracking
-from sluiceway.usecases.pipeline import project_params
+from sluiceway.usecases.pipeline import params_file, project_params
 
 _COLOURS = {"ok": "green", "warning": "yellow", "fault": "red", "left out": "dim"}
 _MARGIN = 0.5
@@ -39,7 +40,7 @@ def doctor(root: Path, seconds: float) -> int:
         table.add_column(title, overflow="fold")
     for each in seen:
         state = f"[{_COLOURS[each.state]}]{each.state}[/]"
-        table.add_row(each.what, state, _plain(each.found), _plain(each.way_out))
+        table.add_row(each.what, state, escape(each.found), escape(each.way_out))
     console.print(table)
     count = {state: sum(each.state == state for each in seen) for state in ("fault", "warning")}
     console.print(f"[bold]doctor[/]: {_counted(count['fault'], 'fault')}, {_counted(count['warning'], 'warning')}")
@@ -102,14 +103,10 @@ def _models(root: Path, project: ProjectParams) -> dict[str, str]:
     """Return the names of registered models by pipeline; faults of parameters are told where they are used."""
     names = {}
     for pipeline in project.pipelines:
-        path = root / "pipelines" / pipeline / "params.yaml"
+        path = root / params_file(pipeline)
         register = read_yaml(path).get("register") if path.exists() else None
         names[pipeline] = str((register or {}).get("name") or pipeline)
     return names
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", r"\[")
 
 
 def _counted(number: int, word: str) -> str:

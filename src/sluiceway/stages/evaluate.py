@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from sluiceway.data.documents import read_json
 from sluiceway.data.outcomes import read_outcomes, write_outcomes
 from sluiceway.data.shards import ShardedSplit, digest
-from sluiceway.stages.console import asked, progress
+from sluiceway.stages.console import asked, progress, warn
 from sluiceway.stages.examples import accepted_examples, loader_of_row
 from sluiceway.stages.frame import Clock, done, stage
 from sluiceway.stages.trial import episodes, score_episodes, try_learners
@@ -24,6 +25,7 @@ from sluiceway.usecases.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from sluiceway.evaluation.layers.probes import Told
+    from sluiceway.evaluation.place import Place
     from sluiceway.evaluation.report import Evaluation
     from sluiceway.evaluation.scores import Score
     from sluiceway.tracking.run import MetricPoint
@@ -40,20 +42,22 @@ def evaluate(pipeline: Pipeline) -> None:
         ModelError: the model's files are not those that were trained.
         DataError: there is no test item.
     """
+    from sluiceway.evaluation.place import Place
     from sluiceway.evaluation.report import evaluation_page
     from sluiceway.usecases.saved import load
 
     with stage("evaluate", pipeline) as clock:
         with clock("learning"):
             loaded = load(pipeline.model, pipeline.root)
-            outcomes = _answer(pipeline, loaded)
-            tried = try_learners(pipeline, loaded)
+            place = Place.of(pipeline.params, warn)
+            outcomes = _answer(pipeline, loaded, place)
+            tried = place.run(loaded.model, lambda: try_learners(pipeline, loaded), in_batches=False)
             table = accepted_examples(pipeline)
-            told = _probe(pipeline, loaded, table)
+            told = _probe(pipeline, loaded, table, place)
         with clock("reports"):
             learners = {pipeline.params.model.name: outcomes, **_baselines(pipeline)}
             scores = _score(pipeline, learners, tried, table)
-            evaluation = _gather(pipeline, loaded, learners, tried, scores, table, told)
+            evaluation = _gather(pipeline, loaded, place, learners, tried, scores, table, told)
             write_outcomes(outcomes, pipeline.reports / "predictions.parquet")
             (pipeline.reports / "report.html").write_text(evaluation_page(evaluation), encoding="utf-8")
             document = _write_scores(pipeline, evaluation)
@@ -65,7 +69,7 @@ def evaluate(pipeline: Pipeline) -> None:
         done("evaluate", pipeline, clock, f"{best.title.lower()}: {figures} [dim]-> {report}[/]")
 
 
-def _answer(pipeline: Pipeline, loaded: "LoadedModel") -> Outcomes:
+def _answer(pipeline: Pipeline, loaded: "LoadedModel", place: "Place") -> Outcomes:
     """Let the network answer the test split, with the threads that it was trained with.
 
     More would wait for one another where a network is small, and the longer the busier the machine is.
@@ -77,7 +81,7 @@ def _answer(pipeline: Pipeline, loaded: "LoadedModel") -> Outcomes:
     torch.set_num_threads(pipeline.params.train.threads(os.cpu_count() or 1, 1))
     split = ShardedSplit(pipeline.shards, "test")
     with progress("evaluate", "items", len(split)) as meter:
-        return answer(split, loaded, pipeline.params.evaluate.batch, meter.update)
+        return place.run(loaded.model, lambda: answer(split, loaded, place.batch, meter.update))
 
 
 def _baselines(pipeline: Pipeline) -> dict[str, Outcomes]:
@@ -103,12 +107,18 @@ def _groups(rows: npt.NDArray[Any], table: pa.Table) -> npt.NDArray[Any]:
     return np.array([groups[row] or f"row {row}" for row in rows], object)
 
 
-def _probe(pipeline: Pipeline, loaded: "LoadedModel", table: pa.Table) -> "Told | None":
-    if not pipeline.params.evaluate.layers:
+def _probe(pipeline: Pipeline, loaded: "LoadedModel", table: pa.Table, place: "Place") -> "Told | None":
+    params = pipeline.params
+    if not params.evaluate.layers:
         return None
     from sluiceway.evaluation.layers.probes import probe_layers
 
-    return probe_layers(loaded, pipeline.shards, pipeline.params, lambda rows: _groups(rows, table))
+    def probe() -> "Told | None":
+        fitting = params.evaluate.model_copy(update={"batch": place.batch})
+        settings = params.model_copy(update={"evaluate": fitting})
+        return probe_layers(loaded, pipeline.shards, settings, lambda rows: _groups(rows, table))
+
+    return place.run(loaded.model, probe)
 
 
 def _thumbnails(pipeline: Pipeline, load: Callable[[int], bytes]) -> Callable[[int], str] | None:
@@ -119,6 +129,7 @@ def _thumbnails(pipeline: Pipeline, load: Callable[[int], bytes]) -> Callable[[i
 def _gather(
     pipeline: Pipeline,
     loaded: "LoadedModel",
+    place: "Place",
     learners: dict[str, Outcomes],
     tried: "Tried | None",
     scores: Scores,
@@ -135,15 +146,16 @@ def _gather(
 
     settings, metric = pipeline.params.evaluate, pipeline.usecase.metrics[0]
     name, outcomes = next(iter(learners.items()))
-    training = _read(pipeline.reports / "training.json")
-    data_gate = _read(pipeline.validated / "gate.json")
+    training = read_json(pipeline.reports / "training.json")
+    data_gate = read_json(pipeline.validated / "gate.json")
     load = loader_of_row(pipeline, table)
     others = {other: answers for other, answers in learners.items() if other != name}
     evidence = Evidence(loaded.model, loaded.encoding, outcomes, load, others)
+    shown = place.run(loaded.model, lambda: pipeline.usecase.show(evidence), in_batches=False)
     return Evaluation(
         pipeline=pipeline.name,
         model=name,
-        run_id=_read(pipeline.model / "run.json")["run_id"],
+        run_id=read_json(pipeline.model / "run.json")["run_id"],
         cost=f"{training['cost']:.2g} {training['currency']} ({training['seconds']:.0f} seconds of training)",
         count=len(outcomes["row"]),
         metrics=pipeline.metrics,
@@ -161,7 +173,7 @@ def _gather(
         pictures=pictures(loaded.model, told, _thumbnails(pipeline, load)) if told else (),
         episodes=len(tried.model["row"]) if tried else 0,
         sliced=metric,
-        panels=[*(tried.panels if tried else ()), *pipeline.usecase.show(evidence)],
+        panels=[*(tried.panels if tried else ()), *shown],
         parameters=pipeline.params.model_dump(mode="json", by_alias=True),
         digests={"examples": data_gate["subject"], "shards": digest(pipeline.shards)},
     )
@@ -238,7 +250,7 @@ def _log(pipeline: Pipeline, clock: Clock, document: dict[str, Any]) -> None:
             figures[f"baseline/{_metric_name(learner)}"] = scores[first]["value"]
         if "calibration_error" in document:
             figures["test/calibration_error"] = document["calibration_error"]
-        with attach_run(pipeline, _read(pipeline.model / "run.json")["run_id"]) as run:
+        with attach_run(pipeline, read_json(pipeline.model / "run.json")["run_id"]) as run:
             run.log_figures({name: value for name, value in figures.items() if value is not None})
             run.log_metrics(_depths(document))
             run.set_tags({"mlflow.note.content": _note(pipeline, document)})
@@ -286,8 +298,3 @@ def _curves(folder: Path) -> list[dict[str, float]]:
                     {"step": step} | {f"{side}/{name}": float(value) for name, value in line.items() if value}
                 )
     return records
-
-
-def _read(path: Path) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return document

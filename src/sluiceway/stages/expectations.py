@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
+from sluiceway.data.documents import write_whole
 from sluiceway.data.settled import read_settled
 from sluiceway.errors import GateClosed, UsageError
 from sluiceway.stages.console import console, progress
@@ -47,7 +48,8 @@ def suggest(pipeline: Pipeline, *, force: bool = False) -> None:
     suite = pipeline.expectations
     aside = _is_used(suite) and not force
     written = suite.with_name("expectations.suggested.json") if aside else suite
-    _write(render(document), written)
+    written.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(written, render(document))
     entries = document["expectations"]
     warnings = sum(each["severity"] == "warning" for each in entries)
     console.print(
@@ -148,14 +150,6 @@ def _is_used(suite: Path) -> bool:
     except json.JSONDecodeError:
         return True
     return not isinstance(document, dict) or bool(document.get("expectations"))
-
-
-def _write(text: str, path: Path) -> None:
-    """Write the file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.draft")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
 
 
 def _advice(pipeline: Pipeline, written: Path, *, aside: bool) -> Iterator[str]:

@@ -14,6 +14,7 @@ from typing import Literal, get_args
 
 import psutil
 
+from sluiceway.data.documents import read_json
 from sluiceway.data.places import STATE, locked
 from sluiceway.errors import Preempted, room_for
 from sluiceway.stages.console import console
@@ -85,7 +86,7 @@ def timings(pipeline: Pipeline) -> dict[str, dict[str, float]]:
     """Return the seconds by kind of work of each stage's last run."""
     folder = _timings_folder(pipeline)
     paths = {name: folder / f"{name}.json" for name in STAGES}
-    return {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items() if path.exists()}
+    return {name: read_json(path) for name, path in paths.items() if path.exists()}
 
 
 def _write_timings(pipeline: Pipeline, name: str, seconds: dict[Work, float]) -> None:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
+from rich.markup import escape
 from rich.table import Table
 
 from sluiceway.config import faulty
@@ -104,7 +105,7 @@ def cancel(root: Path, name: str, *, here: bool = False, requeue: bool = False) 
     if (job.where == "local" or here) and _newest(name, places.records()).state == "lost":
         return _end_lost(places, name, job)
     ended = local.cancel(places, _newest(name, places.records()), job.grace + _PATIENCE, requeue=requeue)
-    console.print(f"[bold]cancel[/] {name}: {ended.state}: {ended.sentence or 'it had ended'}")
+    console.print(f"[bold]cancel[/] {name}: {ended.state}: {escape(ended.sentence) or 'it had ended'}")
     return 0
 
 

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from rich.markup import escape
-
 from sluiceway.launch.description import JOBS, read_job, sound_jobs
 from sluiceway.launch.jobs import Job
 from sluiceway.stages.console import warn
@@ -19,6 +17,6 @@ def job_of(root: Path, name: str) -> Job:
     job = read_job(root, name)
     _, faults = sound_jobs(root)
     if faults:
-        lines = "\n".join(f"  {escape(each)}" for each in faults)
+        lines = "\n".join(f"  {each}" for each in faults)
         warn(f"{JOBS} has faults in other jobs, which will not run:\n{lines}")
     return job

@@ -1,6 +1,5 @@
 """What a job's run left behind: verdicts, the registered version and where to look at them."""
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from sluiceway.config import CostGateParams, read_yaml
+from sluiceway.data.documents import read_json
 from sluiceway.errors import LaunchError
 from sluiceway.gates.verdict import GateName, Verdict
 from sluiceway.launch.jobs import Job
+from sluiceway.usecases.pipeline import Pipeline, params_file
 
 _GATES: tuple[GateName, ...] = ("data", "cost", "model")
 _DAY = 86400
@@ -58,8 +59,7 @@ class Results:
         path = self.reports / "registration.json"
         if not path.exists():
             raise LaunchError(f"{path} is missing after register", hint="the job's log says what register did")
-        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return document
+        return read_json(path)
 
     def links(self, run_id: str) -> dict[str, str]:
         """Return where to look: the report, and the run in MLflow."""
@@ -79,7 +79,6 @@ class Results:
             TrackingError: the registry cannot be reached.
         """
         from sluiceway.tracking import registry
-        from sluiceway.usecases.pipeline import Pipeline
 
         pipeline = Pipeline.load(self.pipeline, self.tree)
         champion = registry.champion(pipeline.root, registry.registry_name(pipeline))
@@ -91,7 +90,7 @@ def budget_seconds(root: Path, job: Job) -> float | None:
     budget = job.budget
     limits = [budget.hours * 3600] if budget.hours else []
     if budget.cost:
-        path = root / "pipelines" / job.pipeline / "params.yaml"
+        path = root / params_file(job.pipeline)
         cost: Mapping[str, Any] = (read_yaml(path).get("gates") or {}).get("cost") or {}
         price = cost.get("price_per_device_hour", CostGateParams().price_per_device_hour)
         if price:

@@ -5,6 +5,7 @@ in that file into ``data/corrections/<pipeline>.csv``, which ``validate`` reads.
 """
 
 import csv
+import io
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ import numpy as np
 from sluiceway.checks.catalogue import OF_LABELS
 from sluiceway.data.answers import Answers
 from sluiceway.data.corrections import read_corrections, write_corrections
+from sluiceway.data.documents import write_whole
 from sluiceway.data.labels import joined
 from sluiceway.errors import DataError, UsageError
 from sluiceway.stages.console import console
@@ -116,13 +118,12 @@ def read_rows(path: Path) -> list[Row]:
 
 def write_rows(rows: Iterable[Mapping[str, str]], path: Path) -> None:
     """Write the list whole or not at all: it holds a person's work."""
+    file = io.StringIO(newline="")
+    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.draft")
-    with draft.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    draft.replace(path)
+    write_whole(path, file.getvalue())
 
 
 def _doubtful(pipeline: Pipeline) -> Iterator[Row]:

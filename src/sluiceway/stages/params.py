@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, JsonValue
 from pydantic.fields import FieldInfo
+from rich.markup import escape
 from rich.table import Table
 
 from sluiceway.config import OWN_SECTIONS, Evaluate, ModelParams, PipelineParams, Sharding
@@ -42,7 +43,7 @@ def explain(pipeline: Pipeline, wanted: str) -> None:
     for title in ("option", "value", "meaning"):
         table.add_column(title, style="cyan" if title == "option" else "", overflow="fold")
     for name, kind, value, text in chosen:
-        table.add_row(name, json.dumps(value), f"{text} [dim]({kind})[/]")
+        table.add_row(name, escape(json.dumps(value)), f"{escape(text)} [dim]({escape(kind)})[/]")
     console.print(table)
 
 
@@ -66,10 +67,10 @@ def _options(kind: type[BaseModel], values: BaseModel, prefix: str = "") -> Iter
         if isinstance(value, BaseModel):
             yield from _options(type(value), value, f"{dotted}.")
         else:
-            yield dotted, _kind(field), value, _text(value, field)
+            yield dotted, _kind(field), value, _text(field)
 
 
-def _text(value: Any, field: FieldInfo) -> str:
+def _text(field: FieldInfo) -> str:
     return " ".join((field.description or "").split())
 
 
@@ -196,7 +197,7 @@ def _rows(kind: type[BaseModel], prefix: str = "") -> Iterator[str]:
             yield from _rows(annotation, f"{prefix}{name}.")
             continue
         default = "" if field.is_required() else f"`{json.dumps(field.get_default(call_default_factory=True))}`"
-        meaning = " ".join((field.description or "").split()).replace("|", "\\|")
+        meaning = _text(field).replace("|", "\\|")
         kind_text = _kind(field).replace("|", "\\|")
         yield f"| `{prefix}{name}` | {kind_text} | {default} | {meaning} |"
         for part in get_args(annotation):

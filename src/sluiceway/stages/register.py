@@ -3,7 +3,10 @@
 import json
 from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
+
 from sluiceway.config import Evaluate
+from sluiceway.data.documents import read_json
 from sluiceway.gates import model as model_gate
 from sluiceway.gates.model import Standing
 from sluiceway.gates.verdict import Verdict
@@ -32,14 +35,14 @@ def register(pipeline: Pipeline) -> None:
     from sluiceway.evaluation.report import write_verdict
 
     with stage("register", pipeline) as clock:
-        evaluation = _read(pipeline.reports / "evaluation.json")
+        evaluation = read_json(pipeline.reports / "evaluation.json")
         with clock("tracking"):
             from sluiceway.tracking import registry
             from sluiceway.tracking.runs import attach_run
 
             name = registry.registry_name(pipeline)
             champion = registry.champion(pipeline.root, name)
-            with attach_run(pipeline, _read(pipeline.model / "run.json")["run_id"]) as run:
+            with attach_run(pipeline, read_json(pipeline.model / "run.json")["run_id"]) as run:
                 known = registry.registered_before(pipeline, run.id, _facts(pipeline, evaluation))
                 # A model that is champion already is not asked to beat itself.
                 rival = None if known and champion and known.number == champion.number else champion
@@ -83,7 +86,7 @@ def _judge(pipeline: Pipeline, evaluation: dict[str, Any], champion: "Version | 
         scores=scores,
         limits=pipeline.params.gates.model,
         pipeline=pipeline.name,
-        subject=_read(pipeline.model / "manifest.json")["weights.safetensors"],
+        subject=read_json(pipeline.model / "manifest.json")["weights.safetensors"],
     )
 
 
@@ -127,13 +130,13 @@ def _facts(pipeline: Pipeline, evaluation: dict[str, Any]) -> dict[str, str]:
     """Return what tells a model of a run from another one of it: its scores, and what they were made on."""
     return {
         **{f"test.{name}": repr(score["value"]) for name, score in evaluation["model"].items()},
-        "sluiceway.examples": _read(pipeline.validated / "gate.json")["subject"],
+        "sluiceway.examples": read_json(pipeline.validated / "gate.json")["subject"],
         _TEST_SPLIT: _test_split(pipeline),
     }
 
 
 def _verdict_tags(pipeline: Pipeline, verdict: Verdict) -> dict[str, str]:
-    data_gate = _read(pipeline.validated / "gate.json")
+    data_gate = read_json(pipeline.validated / "gate.json")
     states = {
         "data": data_gate["state"],
         "cost": Verdict.read(pipeline.reports / "verdicts" / "cost.json").state,
@@ -171,9 +174,4 @@ def _summary(version: "Version", champion: "Version | None", verdict: Verdict) -
     if verdict.open:
         return said + f"[green]{verdict.state}[/]: it is the champion now"
     stays = f"version {champion.number} stays champion" if champion else "there is no champion yet"
-    return said + f"[red]{verdict.state}[/]: {verdict.reason}; {stays}"
-
-
-def _read(path: Any) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return document
+    return said + f"[red]{verdict.state}[/]: {escape(verdict.reason)}; {stays}"

@@ -12,7 +12,7 @@ def sample(pipeline: Pipeline) -> None:
 
     Raises:
         UnknownName: there is no sample for this pipeline.
-        FetchError: the registry did not give the pinned file.
+        FetchError: the registry did not give the pinned file; what was there before stays.
     """
     from sluiceway.data.samples import SAMPLES
 
@@ -21,8 +21,15 @@ def sample(pipeline: Pipeline) -> None:
     with stage("sample", pipeline) as clock:
         chosen = SAMPLES[pipeline.name]
         with clock("data"):
-            shutil.rmtree(pipeline.raw, ignore_errors=True)
-            chosen.lay_out(pipeline.raw)
+            # Beside its place first: what cannot be fetched must not take away what is there.
+            fresh = pipeline.raw.with_name(f".{pipeline.name}.fetched")
+            shutil.rmtree(fresh, ignore_errors=True)
+            try:
+                chosen.lay_out(fresh)
+                shutil.rmtree(pipeline.raw, ignore_errors=True)
+                fresh.replace(pipeline.raw)
+            finally:
+                shutil.rmtree(fresh, ignore_errors=True)
         count = sum(path.is_file() for path in pipeline.raw.rglob("*"))
         folder = pipeline.raw.relative_to(pipeline.root)
         done("sample", pipeline, clock, f"{count:,} files in {folder} [dim]- {chosen.summary}[/]")

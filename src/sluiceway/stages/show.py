@@ -1,6 +1,5 @@
 """``sluiceway show``: the last run of a pipeline on one screen."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -9,6 +8,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from sluiceway.data.documents import read_json
 from sluiceway.errors import UsageError
 from sluiceway.gates.overrides import overridden
 from sluiceway.gates.verdict import Verdict
@@ -139,5 +139,4 @@ def _next(pipeline: Pipeline, verdicts: Mapping[str, Verdict]) -> list[tuple[str
 
 
 def _read(path: Path) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return document
+    return read_json(path) if path.exists() else {}

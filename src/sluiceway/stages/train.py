@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sluiceway.data.cache import LIMIT
+from sluiceway.data.documents import write_json
 from sluiceway.data.places import locked
 from sluiceway.data.shards import ShardedSplit, digest, read_encoding
 from sluiceway.errors import GateClosed
@@ -19,7 +20,7 @@ from sluiceway.stages.frame import Clock, done, stage
 from sluiceway.training import driver, memory
 from sluiceway.training.checkpoints import newest_step
 from sluiceway.training.failures import Failure
-from sluiceway.training.job import Job, Places, seal, set_aside, unsealed, write_json
+from sluiceway.training.job import Job, Places, seal, set_aside, unsealed
 from sluiceway.training.notice import heard
 from sluiceway.training.prepare import prepare
 from sluiceway.training.spool import Point, parse

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich import box
 from rich.table import Table
 
+from sluiceway.data.documents import write_json, write_whole
 from sluiceway.data.places import locked
 from sluiceway.errors import TrainingError, UsageError
 from sluiceway.evaluation import text
@@ -18,10 +19,10 @@ from sluiceway.gates.cost import cost
 from sluiceway.stages import tune_edit
 from sluiceway.stages.console import Meter, console, progress, warn
 from sluiceway.stages.frame import done, stage
-from sluiceway.training.job import seal, unsealed, write_json
+from sluiceway.training.job import seal, unsealed
 from sluiceway.training.search import Candidate, Search, better, budget, score, search
 from sluiceway.training.trials import Record, Trial, trial_of
-from sluiceway.usecases.pipeline import Pipeline
+from sluiceway.usecases.pipeline import Pipeline, params_file
 
 if TYPE_CHECKING:
     from sluiceway.tracking.run import Run
@@ -74,7 +75,7 @@ def tune(pipeline: Pipeline, *, apply: bool = False) -> None:
         if result.diff:
             console.print(result.diff, markup=False)
         if apply and result.diff:
-            tune_edit.write(_file(pipeline), _edited(pipeline, result))
+            write_whole(pipeline.params_file, _edited(pipeline, result))
         done("tune", pipeline, clock, f"{headline(result)}; {_costs(result)}")
         _say_next(pipeline, result, applied=apply)
 
@@ -154,8 +155,8 @@ def _result(pipeline: Pipeline, found: Search, folder: Path, run_id: str) -> Sea
     hours, money = budget(settings, limits)
     diff = ""
     if winner and winner.number:
-        before = _file(pipeline).read_text(encoding="utf-8")
-        path = _file(pipeline).relative_to(pipeline.root)
+        before = pipeline.params_file.read_text(encoding="utf-8")
+        path = params_file(pipeline.name)
         diff = tune_edit.difference(before, tune_edit.edited(before, winner.values), path)
     return SearchResult(
         pipeline=pipeline.name,
@@ -268,12 +269,8 @@ def _say_next(pipeline: Pipeline, result: SearchResult, *, applied: bool) -> Non
 
 def _edited(pipeline: Pipeline, result: SearchResult) -> str:
     assert result.winner  # noqa: S101 - there is a difference
-    return tune_edit.edited(_file(pipeline).read_text(encoding="utf-8"), result.winner.values)
+    return tune_edit.edited(pipeline.params_file.read_text(encoding="utf-8"), result.winner.values)
 
 
 def _reports(pipeline: Pipeline) -> Path:
     return pipeline.reports / "tune"
-
-
-def _file(pipeline: Pipeline) -> Path:
-    return pipeline.root / "pipelines" / pipeline.name / "params.yaml"

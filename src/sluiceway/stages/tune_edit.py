@@ -29,13 +29,6 @@ def difference(before: str, after: str, path: Path) -> str:
     return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
 
 
-def write(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old one or the new one."""
-    draft = path.with_name(f".{path.name}.draft")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
-
-
 def _restored(text: str, plain: str, after: str) -> str:
     """Put lines back as a person laid them out, where only the writer of YAML and no edit has changed them.
 

@@ -66,9 +66,8 @@ def validate(pipeline: Pipeline) -> None:
             results = run_suite(folder / "examples.parquet", pipeline.expectations, reports / "expectations")
             findings = [*_contract(results), *examine(material, meter.update)]
             verdict = _judge(pipeline, measured, findings)
-            verdict.write(
-                folder / "verdict.json"
-            )  # without overrides: those are the gate's, and change without the data
+            # Without overrides: those are the gate's, and change without the data.
+            verdict.write(folder / "verdict.json")
             write_offenders({each.check.name: each.offenders for each in findings}, folder / "offenders.parquet")
         with clock("reports"):
             profile = _write_profile(material, folder / "profile.json")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sluiceway.errors import ModelError
 from sluiceway.tracking.export import export_model, folder_digest
 from sluiceway.tracking.run import Run
-from sluiceway.tracking.store import as_default, client, experiment, is_missing, patient, refusals
+from sluiceway.tracking.store import as_default, client, experiment, is_missing, one_line, patient, refusals
 from sluiceway.usecases.pipeline import Pipeline
 from sluiceway.usecases.saved import verify
 
@@ -89,8 +89,8 @@ def register_model(
             sha256 = folder_digest(export)
             client(root).log_model_artifacts(logged.model_id, str(export))
             _read_back(root, logged.artifact_location, sha256, f"the upload of {name}", Path(scratch) / "back")
-        except BaseException:
-            client(root).finalize_logged_model(logged.model_id, "FAILED")
+        except BaseException as error:
+            _mark_failed(root, logged, error)
             raise
         client(root).finalize_logged_model(logged.model_id, "READY")
         _link(run, logged, figures or {})
@@ -199,6 +199,14 @@ def _read_back(root: Path, source: str, sha256: str, what: str, folder: Path) ->
             hint="register it again from the model folder: `dvc repro --force register@...`",
         )
     return there
+
+
+def _mark_failed(root: Path, logged: "LoggedModel", error: BaseException) -> None:
+    """Mark a logged model as failed. A refusal of the store never hides the error that came before."""
+    try:
+        client(root).finalize_logged_model(logged.model_id, "FAILED")
+    except Exception as refusal:  # noqa: BLE001 - the store's library has errors of many kinds
+        error.add_note(f"Besides, the logged model could not be marked as failed: {one_line(refusal)}")
 
 
 def _link(run: Run, logged: "LoggedModel", figures: Mapping[str, float]) -> None:

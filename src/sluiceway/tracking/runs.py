@@ -199,17 +199,14 @@ def _create(pipeline: Pipeline, name: str | None, tags: Mapping[str, str]) -> Ru
 
 
 def _known(pipeline: Pipeline, run_id: str) -> "MlflowRun | None":
-    def ask() -> "MlflowRun | None":
+    with refusals(pipeline.root, f"find the run {run_id}"):
         try:
-            return client(pipeline.root).get_run(run_id)
+            found = client(pipeline.root).get_run(run_id)
         except Exception as error:
             if is_missing(error):
                 return None
             raise
-
-    with refusals(pipeline.root, f"find the run {run_id}"):
-        found = ask()
-    return found if found and found.info.lifecycle_stage == "active" else None
+    return found if found.info.lifecycle_stage == "active" else None
 
 
 def _tagged(pipeline: Pipeline, tag: str, value: str) -> "MlflowRun | None":

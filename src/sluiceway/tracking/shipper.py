@@ -5,14 +5,14 @@ the spool is the truth: what could not be sent stays pending, and at the end the
 """
 
 import json
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Self
 
+from sluiceway.data.tail import Tail
 from sluiceway.tracking.run import MetricPoint, Run
 from sluiceway.tracking.store import one_line
 
@@ -21,44 +21,6 @@ Points = dict[tuple[str, int], MetricPoint]
 
 Parse = Callable[[bytes], Iterable[MetricPoint]]
 """Turns a line of a spool into points: none, if it is broken."""
-
-
-class Tail:
-    """Reads the lines that were added to a spool since the last look.
-
-    A torn last line is left until it is complete. A spool that was replaced or cut, as a resumed attempt does, is read
-    from its beginning again.
-    """
-
-    def __init__(self, path: Path, parse: Parse | None = None) -> None:
-        self._path = path
-        self._parse = parse or _points
-        self._offset = 0
-        self._inode = 0
-
-    def read(self, *, whole: bool = False) -> Iterator[MetricPoint]:
-        """Give the new points.
-
-        Args:
-            whole: whether nobody writes any more, so that a last line without its newline counts if it can be read.
-        """
-        try:
-            file = self._path.open("rb")
-        except FileNotFoundError:
-            return
-        with file:
-            text = self._unread(file)
-        end = len(text) if whole else text.rfind(b"\n") + 1
-        self._offset += end
-        for line in text[:end].splitlines():
-            yield from self._parse(line)
-
-    def _unread(self, file: BinaryIO) -> bytes:
-        found = os.fstat(file.fileno())
-        if found.st_ino != self._inode or found.st_size < self._offset:
-            self._inode, self._offset = found.st_ino, 0
-        file.seek(self._offset)
-        return file.read()
 
 
 class Shipper:
@@ -80,7 +42,7 @@ class Shipper:
         self._run = run
         self._spool = spool
         self._interval = interval
-        self._parse = parse
+        self._parse = parse or _points
         self._pending: Points = {}
         self._sent: dict[str, set[int]] = {}
         self._stop = threading.Event()
@@ -112,7 +74,7 @@ class Shipper:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(patience)
-        wanted = self._read(Tail(self._spool, self._parse), whole=True)
+        wanted = self._read(Tail(self._spool), whole=True)
         left = [point for point in wanted.values() if point.step not in self._sent.get(point.name, ())]
         if self._thread.is_alive():
             self.problem = f"a request is unanswered after {patience:g} s"
@@ -131,17 +93,18 @@ class Shipper:
         return left
 
     def _work(self) -> None:
-        tail = Tail(self._spool, self._parse)
+        tail = Tail(self._spool)
         while not self._stop.wait(self._interval):
             self._pending |= self._read(tail)
             self._send()
 
     def _read(self, tail: Tail, *, whole: bool = False) -> Points:
         try:
-            return {(point.name, point.step): point for point in tail.read(whole=whole)}
+            lines = tail.lines(whole=whole)
         except OSError as error:
             self.problem = f"the spool cannot be read: {one_line(error)}"
             return {}
+        return {(point.name, point.step): point for line in lines for point in self._parse(line)}
 
     def _send(self) -> None:
         """Send what is pending; after a refusal it stays pending, and the store is asked anew what it has."""

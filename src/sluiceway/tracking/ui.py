@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -90,7 +91,5 @@ def _ended(command: list[str], log: TextIO) -> Iterator["subprocess.Popen[bytes]
 
 
 def _is_taken(port: int) -> bool:
-    import socket
-
     with socket.socket() as probe:
         return probe.connect_ex((_HOST, port)) == 0

@@ -8,18 +8,21 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from sluiceway.data.tail import Tail
 from sluiceway.errors import TrainingError
 from sluiceway.gates.verdict import Verdict
 from sluiceway.launch.cluster import connected, settle
 from sluiceway.launch.storage import check_shared
 from sluiceway.training.failures import Failure, noted
+from sluiceway.training.failures import parse as parse_failure
 from sluiceway.training.job import Job, Places
 from sluiceway.training.spool import Point, read
+from sluiceway.training.spool import parse as parse_point
 
 Line = TypeVar("Line")
 
@@ -47,7 +50,7 @@ def run(job: Job, on_point: Callable[[Point], None], on_failure: Callable[[Failu
     """
     places = Places(Path(job.folder))
     places.folder.mkdir(parents=True, exist_ok=True)
-    with _Watch(places.metrics, read, on_point), _Watch(places.failures, noted, on_failure):
+    with _Watch(places.metrics, parse_point, on_point), _Watch(places.failures, parse_failure, on_failure):
         if job.alone and "RAY_ADDRESS" not in os.environ:
             _run_here(job)
         else:
@@ -59,14 +62,6 @@ def run(job: Job, on_point: Callable[[Point], None], on_failure: Callable[[Failu
         curve=list(read(places.metrics)),
         failures=[failure for failure in noted(places.failures) if failure.retried],
     )
-
-
-def visible_gpus() -> tuple[int, bool]:
-    """Return how many GPUs this machine has, and whether they compute in bfloat16."""
-    import torch
-
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    return count, bool(count and torch.cuda.is_bf16_supported())
 
 
 def _run_here(job: Job) -> None:
@@ -116,16 +111,21 @@ def _given_up(job: Job, failures: list[Failure]) -> TrainingError | None:
 
 
 class _Watch(Generic[Line]):
-    """Reads a growing file in the background and passes on what is added."""
+    """Reads a growing file in the background and passes on what is added.
+
+    Args:
+        path: the file; it need not be there yet.
+        parse: reads a line; None: it means nothing.
+        on_line: told what each new line means.
+    """
 
     PERIOD = 0.5
     """Seconds between two looks: fast enough for eyes, slow enough to cost nothing."""
 
-    def __init__(self, path: Path, lines: Callable[[Path], Iterable[Line]], on_line: Callable[[Line], None]) -> None:
-        self._path = path
-        self._lines = lines
+    def __init__(self, path: Path, parse: Callable[[bytes], Line | None], on_line: Callable[[Line], None]) -> None:
+        self._tail = Tail(path)
+        self._parse = parse
         self._on_line = on_line
-        self._seen = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="watch", daemon=True)
 
@@ -142,7 +142,6 @@ class _Watch(Generic[Line]):
             self._look()
 
     def _look(self) -> None:
-        lines = list(self._lines(self._path))
-        for line in lines[self._seen :]:
-            self._on_line(line)
-        self._seen = len(lines)
+        for line in self._tail.lines():
+            if (meant := self._parse(line)) is not None:
+                self._on_line(meant)

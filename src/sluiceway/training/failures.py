@@ -67,9 +67,17 @@ def note(path: Path, failure: Failure) -> None:
 
 
 def noted(path: Path) -> Iterator[Failure]:
-    """Read what was noted, complete lines only; a missing file is an empty one."""
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    for line in text.rpartition("\n")[0].splitlines():
+    """Read what was noted; a missing file is an empty one."""
+    for line in path.read_bytes().splitlines() if path.exists() else ():
+        if failure := parse(line):
+            yield failure
+
+
+def parse(line: bytes) -> Failure | None:
+    """Read a line; None: it is torn, as on a full disk, or not what was written."""
+    try:
         document = json.loads(line)
         by_rank = {name: {int(rank): text for rank, text in document[name].items()} for name in ("ends", "stacks")}
-        yield Failure(**{**document, **by_rank})
+        return Failure(**{**document, **by_rank})
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import sys
 import time
 from collections.abc import Iterable
@@ -10,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from sluiceway.data.documents import write_json
 from sluiceway.training.plan import Hardware, Plan, Stretch
 
 _DIGEST = "digest"
@@ -184,11 +184,13 @@ def unsealed(path: Path) -> dict[str, Any] | None:
 def spent_earlier(places: Places) -> tuple[float, float]:
     """Add up what earlier attempts took, in seconds and in device-seconds.
 
-    A file that is broken is set aside, and a person is told.
+    A file that is broken is set aside, and a person is told; one that is removed meanwhile is not counted.
     """
     seconds = device_seconds = 0.0
     for path in places.attempts():
         found = unsealed(path)
+        if found is None and not path.exists():
+            continue
         if found is None:
             places.note(f"{set_aside(path)}: the seconds of that attempt are not counted")
         else:
@@ -202,10 +204,3 @@ def set_aside(path: Path) -> str:
     aside = path.with_name(f"broken-{path.name}-{time.time_ns()}")
     path.rename(aside)
     return f"{path.name} is broken: set aside as {aside.name}"
-
-
-def write_json(path: Path, document: dict[str, Any]) -> None:
-    """Write a small file so that a reader sees the old one or the new one."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    draft.replace(path)

@@ -20,8 +20,8 @@ from sluiceway.training.job import Job, Places, seal, spent_earlier
 from sluiceway.training.module import Learner
 from sluiceway.training.notice import Ear, Wish
 from sluiceway.training.recorder import Recorder
-from sluiceway.training.saver import BEST_DIGEST, Saver
-from sluiceway.training.stored import Stored
+from sluiceway.training.saver import BEST_DIGEST, Saver, Tensors
+from sluiceway.training.stored import Rows, Stored
 
 
 class Keeper(pl.Callback):
@@ -122,14 +122,12 @@ class Keeper(pl.Callback):
     def finish(self, learner: Learner) -> None:
         """Leave the weights and the result."""
         best = self._recorder.best
-        weights = self._places.weights
         if self._params.train.keep == "last" or not best.seen:
-            whole = learner.weights()
-            self._saver.wait()
-            if is_first():
-                write_tensors(weights, whole)
-        elif is_first():
-            self._saver.take_best(best.step, weights)
+            weights, cut = self._weights(learner)
+            if cut or is_first():
+                self._saver.take_last(weights, self._places.weights, cut)
+        else:
+            self._saver.take_best(best.step, self._places.weights, first=is_first())
         if is_first():
             self._settle(learner)
         spent = self._spent()
@@ -158,9 +156,11 @@ class Keeper(pl.Callback):
     def _settle(self, learner: Learner) -> None:
         """Turn the weights that were kept into those of the network that is kept."""
         if isinstance(learner.model, Settles):
-            from safetensors.torch import load_file
-
-            write_tensors(self._places.weights, learner.model.settled(load_file(self._places.weights)))
+            kept = Stored([self._places.weights])
+            settled = learner.model.settled(kept)
+            if settled is not kept:
+                write_tensors(self._places.weights, settled)
+            kept.close()
 
     def _network(self, learner: Learner) -> dict[str, Any]:
         """Say which network is kept, and how much of it was learned."""
@@ -190,7 +190,7 @@ class Keeper(pl.Callback):
         """Time some steps, predict the rest, and stop with the work saved when it is not worth its price."""
         limits = self._params.gates.cost
         done = step - learner.start
-        working = spent - self._paused
+        working = spent - from_first(self._paused)  # by rank 0's clock, as what was spent: all must judge alike
         if self._probe is None:
             if done >= limits.probe_steps:
                 self._probe = (step, working)
@@ -250,11 +250,10 @@ class Keeper(pl.Callback):
         state = {"best": self._recorder.state()}
         if learner.scaler:
             state["scaler"] = learner.scaler.state_dict()
-        if learner.sharded and together():
+        if self._in_parts(learner):
             tensors, rows = learner.share(first=is_first())
-            cut = Cut(rank(), count(), rows, self._token)
             mine = tensors | (named if is_first() else {})
-            self._saver.save(Checkpoint(step, self._saver.hold(mine), state, cut))
+            self._saver.save(Checkpoint(step, self._saver.hold(mine), state, self._cut(rows)))
         else:
             tensors = learner.snapshot() | named
             if is_first():
@@ -264,12 +263,25 @@ class Keeper(pl.Callback):
 
     def _keep_best(self, learner: Learner) -> None:
         began = time.monotonic()
-        weights = learner.weights()
-        if is_first():
-            self._saver.keep_best(self._recorder.best.step, weights)
+        weights, cut = self._weights(learner)
+        if cut or is_first():
+            self._saver.keep_best(self._recorder.best.step, weights, cut)
             if not self._is_due(learner.step):  # else they are written with the checkpoint
                 self._saver.save(None)
         self.seconds["checkpoints"] += time.monotonic() - began
+
+    def _weights(self, learner: Learner) -> tuple[Tensors, Cut | None]:
+        """Return the weights on rank 0, or where they are shared out, what this worker has of them."""
+        if not self._in_parts(learner):
+            return learner.weights(), None
+        weights, rows = learner.share_of_weights(first=is_first())
+        return weights, self._cut(rows)
+
+    def _in_parts(self, learner: Learner) -> bool:
+        return learner.sharded and together()
+
+    def _cut(self, rows: Rows) -> Cut:
+        return Cut(rank(), count(), rows, self._token)
 
     def _spent(self) -> float:
         """Seconds of all attempts, by rank 0's clock, so that all workers decide alike."""

@@ -1,6 +1,5 @@
 """What happens when a micro-batch does not fit into memory: a smaller one, at the same global batch."""
 
-import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sluiceway.config import PipelineParams
 from sluiceway.errors import OutOfMemory, TrainingError
+from sluiceway.models.hardware import free_memory, is_shortage
 from sluiceway.training import driver
 from sluiceway.training.failures import Failure
 from sluiceway.training.job import Job, Places, seal, unsealed
@@ -49,7 +49,7 @@ def run(
                 raise
             said = error.message
         # Only now, without the error and its frames, is there anything to free.
-        _free()
+        free_memory()
         job = smaller
         seal(_memory(job), {"accumulate": _accumulate(job)})
         tell(f"{said}; going on with micro-batches of {micro_batch(job)} (train.accumulate: {_accumulate(job)})")
@@ -83,16 +83,10 @@ def shortage_named(learner: "Learner", params: PipelineParams, world: int) -> It
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not _is_shortage(error):
+        if not is_shortage(error):
             raise
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise _named(learner, params, world, first) from None
-
-
-def _is_shortage(error: Exception) -> bool:
-    import torch
-
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _named(learner: "Learner", params: PipelineParams, world: int, first: str) -> TrainingError:
@@ -122,11 +116,3 @@ def _accumulate(job: Job) -> int:
 
 def _memory(job: Job) -> Path:
     return Places(Path(job.folder)).memory
-
-
-def _free() -> None:
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

@@ -4,6 +4,7 @@ What happens at step s depends on (seed, s) and the weights alone. The learning 
 seeded by (seed, s, rank), and the loaders read at s; so a checkpoint needs the weights, the optimizer and s.
 """
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -160,6 +161,10 @@ class Learner(pl.LightningModule):
         """Return what this worker has of model and optimizer, and which rows of the whole those are."""
         return snapshots.share(self.model, self.trainer.optimizers[0], first=first)
 
+    def share_of_weights(self, *, first: bool) -> tuple[dict[str, Tensor], Rows]:
+        """Return what this worker has of the network, and which rows of the whole those are."""
+        return snapshots.share_of_weights(self.model, first=first)
+
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Take up a snapshot, whatever the number of workers that made it."""
         snapshots.take_up(self.model, self.trainer.optimizers[0], tensors)
@@ -176,7 +181,7 @@ class Learner(pl.LightningModule):
             NotFinite: a figure is NaN or infinite.
         """
         for name, figure in figures.items():
-            if figure != figure or figure in (float("inf"), float("-inf")):
+            if not math.isfinite(figure):
                 rate = self.plan.rate(max(0, self.step - 1), self._train)
                 raise NotFinite(
                     f"{name} became {figure} by step {self.step}, at a learning rate of {rate:.3g}",

@@ -142,7 +142,7 @@ def choose_hardware(train: Train, *, gpus: int, gpu_has_bfloat16: bool) -> Hardw
 
     bfloat16 on a CPU is slower than float32 on most of them, so ``auto`` never takes it there.
     """
-    use_gpu = train.accelerator == "gpu" or (train.accelerator == "auto" and gpus >= train.fewest)
+    use_gpu = train.on_gpu(gpus)
     precision = train.precision
     if precision == "auto":
         precision = "bfloat16" if use_gpu and gpu_has_bfloat16 else "float32"

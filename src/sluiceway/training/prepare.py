@@ -6,7 +6,7 @@ from pathlib import Path
 import sluiceway
 from sluiceway.data.shards import ShardedSplit, digest
 from sluiceway.errors import ConfigError, DataError
-from sluiceway.training.driver import visible_gpus
+from sluiceway.models.hardware import visible_gpus
 from sluiceway.training.job import Job, digest_of_code, fingerprint
 from sluiceway.training.plan import choose_hardware, plan
 from sluiceway.usecases.pipeline import Pipeline

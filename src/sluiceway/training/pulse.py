@@ -10,8 +10,9 @@ from typing import Any, Self
 
 import pytorch_lightning as pl
 
+from sluiceway.data.documents import write_json
 from sluiceway.errors import room_for
-from sluiceway.training.job import Places, write_json
+from sluiceway.training.job import Places
 
 
 class Pulse(pl.Callback):
@@ -41,7 +42,7 @@ class Pulse(pl.Callback):
         self._longest = 0.0
         self._last: float | None = None
         self._wound_up = 0.0
-        with suppress(OSError):  # on a full disk nobody can look it up; the training needs it not
+        with suppress(OSError):  # on a full disk nobody can look it up; training does not need it
             write_json(places.worker(rank), {"pid": os.getpid(), "host": socket.gethostname(), "started": time.time()})
 
     def __enter__(self) -> Self:

@@ -45,7 +45,7 @@ class Recorder:
 
     def flush(self, step: int, extra: Mapping[str, float]) -> dict[str, float]:
         """Close an interval: average what is held, over micro-batches and workers, and write it."""
-        names = list(self._held[0]) if self._held else []
+        names = list(self._held[0])
         means = torch.stack([torch.stack([each[name] for each in self._held]).mean() for name in names]).double()
         self._held.clear()
         figures = dict(zip(names, averaged(means).tolist(), strict=True))

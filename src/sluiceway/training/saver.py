@@ -3,16 +3,17 @@
 import shutil
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sluiceway.errors import DiskFull, NotFinite, TrainingError, room_for
-from sluiceway.training.checkpoints import Checkpoint, commit, fault_of, states, write_tensors
+from sluiceway.training.checkpoints import Checkpoint, Cut, commit, fault_of, states, write_tensors
 from sluiceway.training.job import Places
-from sluiceway.training.parts import Incomplete, commit_part
+from sluiceway.training.parts import Incomplete, commit_part, write_whole
 from sluiceway.training.recorder import Best
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Saver:
         self._every = every
         self._most = most
         self._best_digest = best_digest
-        self._best: tuple[int, Tensors] | None = None
+        self._best: tuple[int, Tensors, Cut | None] | None = None
         self._beside = beside
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="saver")
         self._work: Future[None] | None = None
@@ -89,10 +90,10 @@ class Saver:
             room.copy_(tensor.detach())
         return {name: self._room[name] for name in tensors}
 
-    def keep_best(self, step: int, weights: Tensors) -> None:
-        """Take weights that are the best so far; the next :meth:`save` writes them."""
+    def keep_best(self, step: int, weights: Tensors, cut: Cut | None = None) -> None:
+        """Take weights that are the best so far, or this worker's part of them; the next :meth:`save` writes them."""
         held = self.hold({f"best.{name}": tensor for name, tensor in weights.items()})
-        self._best = step, {name.removeprefix("best."): tensor for name, tensor in held.items()}
+        self._best = step, {name.removeprefix("best."): tensor for name, tensor in held.items()}, cut
 
     def save(self, checkpoint: Checkpoint | None) -> None:
         """Write the best weights, if there are new ones, and then a checkpoint of held tensors, if one is given."""
@@ -101,16 +102,24 @@ class Saver:
         if not self._beside:
             self.wait()
 
-    def take_best(self, step: int, target: Path) -> None:
+    def take_best(self, step: int, target: Path, *, first: bool = True) -> None:
         """Copy the best weights to where the model is made from; they stay, for an attempt that has to do it again.
+
+        Args:
+            step: whose weights they are.
+            target: the file.
+            first: whether this is rank 0, which copies; another worker only writes its part, where it has not yet.
 
         Raises:
             DiskFull: there is no room, nor was there when they were found.
-            TrainingError: they are no longer what was written.
+            TrainingError: they are no longer what was written, or another worker cannot write its part.
         """
         self.wait()
+        with _asked_for():
+            self._write_best()
+        if not first:
+            return
         source = self._places.best(step)
-        self._write_best()
         with room_for(target.name, target.parent, source.stat().st_size if source.exists() else None):
             fault = fault_of(source, self._best_digest) or _copy(source, target, self._best_digest)
         if fault:
@@ -118,6 +127,17 @@ class Saver:
                 f"the best weights, those of step {step}, cannot be used: {fault}",
                 hint="`dvc repro` goes on from the newest checkpoint whose best weights are whole",
             )
+
+    def take_last(self, weights: Tensors, target: Path, cut: Cut | None = None) -> None:
+        """Write weights, or this worker's part of them, to where the model is made from.
+
+        Raises:
+            DiskFull: there is no room.
+            TrainingError: another worker cannot write its part.
+        """
+        self.wait()
+        with _asked_for():
+            self._write_weights(target, weights, cut)
 
     def _write(self, checkpoint: Checkpoint | None) -> None:
         began = time.monotonic()
@@ -132,9 +152,12 @@ class Saver:
 
     def _write_best(self) -> None:
         if self._best:
-            step, weights = self._best
-            self._best_digest = write_tensors(self._places.best(step), weights)
+            step, weights, cut = self._best
+            self._best_digest = self._write_weights(self._places.best(step), weights, cut)
             self._best = None
+
+    def _write_weights(self, path: Path, weights: Tensors, cut: Cut | None) -> str:
+        return write_whole(path, weights, cut, self._ended) if cut else write_tensors(path, weights)
 
     def _commit(self, checkpoint: Checkpoint) -> None:
         _refuse_if_not_finite(checkpoint)
@@ -166,6 +189,17 @@ def fault_of_best(places: Places, checkpoint: Checkpoint) -> str:
 def without_best(checkpoint: Checkpoint) -> Checkpoint:
     """Return a checkpoint that speaks of no best weights: the best of what is still to come is kept."""
     return replace(checkpoint, state={**checkpoint.state, "best": vars(Best()), BEST_DIGEST: ""})
+
+
+@contextmanager
+def _asked_for() -> Iterator[None]:
+    """Let training end when a part does not come that it cannot end without."""
+    try:
+        yield
+    except Incomplete as error:
+        raise TrainingError(
+            f"the weights could not be written: {error}", hint="`dvc repro` goes on from the newest checkpoint"
+        ) from error
 
 
 def _copy(source: Path, target: Path, digest: str) -> str:

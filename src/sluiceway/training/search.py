@@ -8,7 +8,6 @@ import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from sluiceway.config import TRACKED, CostGateParams, Domain, Tune, parse, read_yaml
@@ -16,7 +15,7 @@ from sluiceway.errors import ConfigError
 from sluiceway.training.job import Job, fingerprint
 from sluiceway.training.plan import Plan
 from sluiceway.training.prepare import FREE, prepare
-from sluiceway.usecases.pipeline import Pipeline
+from sluiceway.usecases.pipeline import Pipeline, params_file
 
 SEARCHED = ("model", "objective", "train")
 """Sections that may be searched: all trials learn from the same shards."""
@@ -58,7 +57,7 @@ def search(pipeline: Pipeline) -> Search:
     """
     settings = pipeline.params.tune
     _refuse(pipeline)
-    document = read_yaml(_file(pipeline))
+    document = read_yaml(pipeline.params_file)
     now = prepare(pipeline)
     present = Candidate(0, {name: _present(pipeline, name) for name in settings.space}, pipeline, now)
     found, seen, impossible = [present], {now.subject}, 0
@@ -157,13 +156,13 @@ def _refuse(pipeline: Pipeline) -> None:
     Raises:
         ConfigError: with every fault, each on its own line.
     """
-    settings, where = pipeline.params.tune, _file(pipeline).relative_to(pipeline.root)
+    settings, where = pipeline.params.tune, params_file(pipeline.name)
     if not settings.space:
         raise ConfigError(
             f"{where} names nothing to search: tune.space is empty",
             hint="write for example `tune: {space: {train.lr: {loguniform: [1e-4, 1e-2]}}}`; docs/tuning.md",
         )
-    document = read_yaml(_file(pipeline))
+    document = read_yaml(pipeline.params_file)
     faults = [fault for name, domain in settings.space.items() for fault in _faults(pipeline, document, name, domain)]
     if faults:
         count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
@@ -193,7 +192,7 @@ def _faults(pipeline: Pipeline, document: Mapping[str, Any], name: str, domain: 
 
 
 def _with(pipeline: Pipeline, document: Mapping[str, Any], values: Mapping[str, Any]) -> Pipeline:
-    where = _file(pipeline).relative_to(pipeline.root)
+    where = params_file(pipeline.name)
     return replace(pipeline, params=parse(pipeline.usecase.params, changed(document, values), where, TRACKED))
 
 
@@ -219,10 +218,6 @@ def _present(pipeline: Pipeline, option: str) -> Any:
     for part in option.split("."):
         place = place[part] if isinstance(place, Mapping) and part in place else None
     return place
-
-
-def _file(pipeline: Pipeline) -> Path:
-    return pipeline.root / "pipelines" / pipeline.name / "params.yaml"
 
 
 def better(settings: Tune, one: float, other: float) -> bool:

@@ -50,9 +50,18 @@ def share(model: nn.Module, optimizer: torch.optim.Optimizer, *, first: bool) ->
         optimizer: of its parameters.
         first: whether this is rank 0, which alone gives what all have alike, such as counts of steps.
     """
+    return _mine_of(_named(*get_state_dict(model, optimizer, options=_SHARE)), first=first)
+
+
+def share_of_weights(model: nn.Module, *, first: bool) -> tuple[dict[str, Tensor], Rows]:
+    """Return what this worker has of :func:`weights`, on its device, and which rows of the whole those are."""
+    return _mine_of(get_model_state_dict(model, options=_SHARE), first=first)
+
+
+def _mine_of(named: Mapping[str, Any], *, first: bool) -> tuple[dict[str, Tensor], Rows]:
     tensors: dict[str, Tensor] = {}
     rows: dict[str, tuple[int, int]] = {}
-    for name, value in _named(*get_state_dict(model, optimizer, options=_SHARE)).items():
+    for name, value in named.items():
         if isinstance(value, DTensor):
             tensors[name] = value.to_local()
             rows[name] = _rows(value)

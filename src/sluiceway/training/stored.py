@@ -31,16 +31,14 @@ class Stored(Mapping[str, "Tensor"]):
         self._pieces: dict[str, list[tuple[int, int, Any]]] = {}
         wholes: dict[str, int] = {}
         for file in self._files:
-            rows = json.loads((file.metadata() or {}).get(_ROWS, "{}"))
+            rows = rows_in(file.metadata())
             for name in file.keys():  # noqa: SIM118 - it is no mapping
                 shape = file.get_slice(name).get_shape()
                 first, wholes[name] = rows.get(name, (0, shape[0] if shape else 1))
                 self._pieces.setdefault(name, []).append((first, shape[0] if shape else 1, file))
         for name, pieces in self._pieces.items():
             pieces.sort(key=lambda piece: piece[:2])
-            ends = [first + count for first, count, _ in pieces]
-            if [first for first, _, _ in pieces] != [0, *ends[:-1]] or ends[-1] != wholes[name]:
-                raise ValueError(f"the parts of {name} do not make a whole")
+            check_whole(name, [(first, count) for first, count, _ in pieces], wholes[name])
 
     def __getitem__(self, name: str) -> "Tensor":
         import torch
@@ -83,3 +81,25 @@ class Stored(Mapping[str, "Tensor"]):
 def metadata_of(rows: Rows | None) -> dict[str, str] | None:
     """Return what a file of safetensors says beside its tensors."""
     return None if rows is None else {_ROWS: json.dumps(rows, sort_keys=True)}
+
+
+def rows_in(metadata: Mapping[str, str] | None) -> Rows:
+    """Read what :func:`metadata_of` has written."""
+    rows: Rows = json.loads((metadata or {}).get(_ROWS, "{}"))
+    return rows
+
+
+def check_whole(name: str, pieces: Sequence[tuple[int, int]], whole: int) -> None:
+    """Refuse pieces that have not each row once.
+
+    Args:
+        name: of the tensor.
+        pieces: the first row of each, and how many it has, in the order of rows.
+        whole: how many rows there are.
+
+    Raises:
+        ValueError: some are missing, or there twice.
+    """
+    ends = [first + count for first, count in pieces]
+    if [first for first, _ in pieces] != [0, *ends[:-1]] or ends[-1] != whole:
+        raise ValueError(f"the parts of {name} do not make a whole")

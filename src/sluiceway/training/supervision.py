@@ -282,8 +282,9 @@ def last_words(error: Exception) -> Exception:
             return failure
     for rank, failure in failures.items():
         if _end(failure, hung=False) == "fault":
+            said = (str(failure).strip().splitlines() or ["it gave no reason"])[-1]
             return TrainingError(
-                f"worker {rank} failed: {type(failure).__name__}: {str(failure).strip().splitlines()[-1]}",
+                f"worker {rank} failed: {type(failure).__name__}: {said}",
                 hint="--debug shows the whole trace; `dvc repro` goes on from the last checkpoint",
             )
     return error

@@ -6,6 +6,7 @@ deleted and this stays: it is what a later ``sluiceway tune`` goes on from.
 
 import math
 import shutil
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -90,19 +91,23 @@ class Trial:
         Raises:
             FileNotFoundError: the trial was not begun, or its file is broken.
         """
+        places = Places(self.job)
+        seconds, device_seconds = spent_earlier(places)
+        points = [point for point in read(places.metrics) if _is_validation(point)]
+        under_way = self.job.exists()  # asked last: another process may end the trial at any moment
         record = self.read()
         if record is None:
             raise FileNotFoundError(self._record)
-        if not self.job.exists():
-            return record
-        seconds, device_seconds = spent_earlier(Places(self.job))
-        points = [point for point in read(Places(self.job).metrics) if _is_validation(point)]
-        return replace(record, seconds=seconds, device_seconds=device_seconds, points=points)
+        return replace(record, seconds=seconds, device_seconds=device_seconds, points=points) if under_way else record
 
     def end(self, end: End, why: str = "") -> Record:
         """Say how the trial ended; nothing of it can be gone on with."""
         record = self.write(replace(self.now(), end=end, why=why))
-        shutil.rmtree(self.job, ignore_errors=True)
+        ended = self.folder / "ended"
+        shutil.rmtree(ended, ignore_errors=True)
+        with suppress(FileNotFoundError):
+            self.job.rename(ended)  # whoever adds up meanwhile what trials have spent sees the whole folder, or none
+        shutil.rmtree(ended, ignore_errors=True)
         return record
 
     def placed(self, job: Job) -> Job:

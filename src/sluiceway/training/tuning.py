@@ -10,6 +10,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -57,8 +58,9 @@ def run(search: Search, folder: Path, on_change: Callable[[Candidate, Record], N
     }
     job, settings = search.candidates[0].job, search.tune
     gpus = int(job.hardware.accelerator == "gpu")
-    # Workers of a training of several take their own place; the trial itself only waits for them.
-    resources: dict[str, float] = {"cpu": _threads(job, settings), "gpu": gpus} if job.alone else {"cpu": 0}
+    # Workers of a training of several take their own place; the trial itself only waits for them. It takes one byte of
+    # memory: Tune refuses a trial that takes nothing, and a share of a CPU would be missing to a worker.
+    resources: dict[str, float] = {"cpu": _threads(job, settings), "gpu": gpus} if job.alone else {"memory": 1}
     tasks = {number: _task(search, folder, candidate) for number, candidate in candidates.items()}
 
     def told(number: int) -> None:
@@ -261,10 +263,8 @@ _PATIENCE = 120.0
 """Seconds after which a trial's former process is not waited for any longer: Ray ends it with its driver."""
 
 
-def _waited_for(path: Path) -> Any:
+def _waited_for(path: Path) -> ExitStack:
     """Hold a lock, waiting for a process that is being ended."""
-    from contextlib import ExitStack
-
     deadline = time.monotonic() + _PATIENCE
     while True:
         stack = ExitStack()

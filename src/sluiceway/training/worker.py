@@ -50,13 +50,14 @@ def _train(job: Job, pulse: "Pulse", started: float) -> None:
     from sluiceway.training.recorder import Best, Recorder
     from sluiceway.training.strategies import plugins, precision, recompute, strategy
     from sluiceway.usecases import find
+    from sluiceway.usecases.pipeline import params_file
 
     _be_quiet()  # after the imports, which set their loggers' levels
     torch.set_num_threads(job.threads)
     context = ray_train.get_context()
     share = Share(rank=context.get_world_rank(), world=context.get_world_size())
     usecase = find(job.params["usecase"], Path(job.root), job.params["target"])
-    params: PipelineParams = parse(usecase.params, job.params, Path("pipelines") / job.pipeline / "params.yaml")
+    params: PipelineParams = parse(usecase.params, job.params, params_file(job.pipeline))
     train, places, shards = params.train, Places(Path(job.folder)), Path(job.shards)
 
     if from_first(Ear(places.notice).wish()) == Wish.LEAVE:

@@ -66,5 +66,6 @@ def _imported(name: str, root: Path) -> object:
     module, _, attribute = name.partition(":")
     try:
         return getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"usecase: {name!r} cannot be imported: {error}", hint=f"is it below {root}?") from error
+    except Exception as error:  # a module of somebody else's may raise anything, a SyntaxError first of all
+        reason = str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
+        raise ConfigError(f"usecase: {name!r} cannot be imported: {reason}", hint=f"is it below {root}?") from error

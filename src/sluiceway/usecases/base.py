@@ -21,6 +21,7 @@ from sluiceway.data.shards import Arrays
 from sluiceway.data.table import Example, MeasureKind, Measures, SplitName, TargetKind
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
 Encoding = dict[str, Any]
@@ -238,7 +239,7 @@ class UseCase:
 
     # A model to its scores.
     predict: Callable[["nn.Module", Batch, Encoding], Outcomes]
-    """Answer one batch."""
+    """Answer one batch; it lies where the network does, which may be an accelerator."""
     metrics: tuple[Metric, ...]
     """The first one decides."""
     baselines: Callable[[Reader, Any, Encoding, Answers], Mapping[str, Outcomes]]
@@ -329,6 +330,13 @@ class Family:
 def no_augmentation(batch: Batch, draws: "Tensor", objective: Section) -> Batch:
     """Leave the batch as it is."""
     return batch
+
+
+def device_of(model: "nn.Module") -> "torch.device":
+    """Return where a network computes: what it is given must lie there too."""
+    import torch
+
+    return next((each.device for each in model.parameters()), torch.device("cpu"))
 
 
 def stack_outcomes(parts: Sequence[Outcomes]) -> Outcomes:

@@ -28,6 +28,11 @@ def project_params(root: Path) -> ProjectParams:
     return parse(ProjectParams, read_yaml(path), path.relative_to(root))
 
 
+def params_file(name: str) -> Path:
+    """Return where a pipeline's parameters stand, below the project's root."""
+    return Path("pipelines") / name / "params.yaml"
+
+
 @dataclass(frozen=True)
 class Pipeline:
     """A pipeline's name, parameters, use case and places."""
@@ -50,9 +55,8 @@ class Pipeline:
         project = project_params(root)
         if name not in project.pipelines:
             raise unknown("pipeline", name, project.pipelines, "a new one is written under `pipelines:` in params.yaml")
-        path = root / "pipelines" / name / "params.yaml"
-        where = path.relative_to(root)
-        document = read_yaml(path)
+        where = params_file(name)
+        document = read_yaml(root / where)
         chosen = document.get("usecase")
         if not isinstance(chosen, str):
             raise ConfigError(f"{where}: usecase is missing", hint="`sluiceway usecases` lists the built-in ones")
@@ -88,6 +92,11 @@ class Pipeline:
     def metrics(self) -> tuple[Metric, ...]:
         """What learners are scored by, those of a trial first. The first one decides."""
         return (*(self.trial.metrics if self.trial else ()), *self.usecase.metrics)
+
+    @property
+    def params_file(self) -> Path:
+        """The parameters, as a person wrote them."""
+        return self.root / params_file(self.name)
 
     @property
     def expectations(self) -> Path:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from sluiceway.config import DataParams
 from sluiceway.data.corrections import Correction
 from sluiceway.data.measuring.contents import DIGEST, SKETCH_COLUMNS, Amended, Judge, Tidy
-from sluiceway.data.measuring.store import Keys, Rows
+from sluiceway.data.measuring.store import Keys, Rows, sliced
 from sluiceway.data.splits import Sides, read_time
 from sluiceway.data.table import LEFT_OUT, BadExample, Example, SplitName
 
@@ -81,9 +81,10 @@ class Block:
 
 def _joined(pieces: list[tuple[Rows, pa.Table]]) -> tuple[Rows, pa.Table]:
     places = np.concatenate([each for each, _ in pieces])
-    order = np.argsort(places)
     table = pa.concat_tables([each for _, each in pieces])
-    return places[order], table.take(pa.array(order))
+    order = np.argsort(places)
+    found = sliced(table, order)
+    return places[order], table.take(pa.array(order)) if found is None else found
 
 
 class Listing:

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from sluiceway.config import DataParams
 from sluiceway.data.corrections import Correction
-from sluiceway.data.measuring.blocks import Block, Listing
+from sluiceway.data.measuring.blocks import Block, Flags, Listing
 from sluiceway.data.measuring.contents import Chunk, Look, Seen, Senses
 from sluiceway.data.measuring.engines import Mapper, all_cores
 from sluiceway.data.measuring.memo import Memo, Recall
@@ -133,6 +133,11 @@ def _generator(results: Iterator[Seen]) -> Generator[Seen, None, None]:
     yield from results
 
 
+def _filtered(table: pa.Table, kept: Flags) -> pa.Table:
+    """Return the rows that are kept: the table itself when all are, and no copy."""
+    return table if kept.all() else table.filter(pa.array(kept))
+
+
 @dataclass
 class _Pass:
     """The state of one pass."""
@@ -215,20 +220,21 @@ class _Pass:
         repeated = self.repeats.mark([each.id for each in block.examples])
         sketched, sketches = block.sketches()
         reasons = facts["reason"].to_pylist()
-        for place, reason in zip(sketched.tolist(), sketches["reason"].to_pylist(), strict=True):
-            reasons[place] = reason or reasons[place]
+        if sketches["reason"].null_count < len(sketches):
+            for place, reason in zip(sketched.tolist(), sketches["reason"].to_pylist(), strict=True):
+                reasons[place] = reason or reasons[place]
         measured = {name: facts[name] for name in self.look.measures}
         columns, reasons = self.listing.judge(block, reasons, repeated, facts)
         good = np.array([reason is None for reason in reasons], np.bool_)
         table = pa.table(columns | measured | {"reason": reasons}, schema=self.quarantined.columns)
         if self.look.sketching:
             kept = good[sketched]
-            sketched, sketches = sketched[kept], sketches.filter(pa.array(kept))
+            sketched, sketches = sketched[kept], _filtered(sketches, kept)
         else:
             sketched = np.flatnonzero(good & (block.checksums[:, 1] <= np.uint64(block.sketch_up_to)))
         rows = self.accepted.rows + np.cumsum(good)[sketched] - 1
         self.sample.add(rows, block.checksums[sketched, 1], sketches)
-        self.accepted.write(table.filter(pa.array(good)).drop_columns("reason"))
+        self.accepted.write(_filtered(table, good).drop_columns("reason"))
         if not good.all():
             self.quarantined.write(table.filter(pa.array(~good)))
             self.first = self.first or next(reason for reason in reasons if reason)

@@ -82,22 +82,30 @@ class Stamps:
     @classmethod
     def take(cls, raw: Path, sources: Iterable[str]) -> Self:
         """Ask the file system."""
-        now = time.time_ns()
+        folder, now = f"{raw}{os.sep}", time.time_ns()
         digests, settled = [], []
         last: tuple[str, ...] = ()
         state, old = b"", False
         for source in sources:
             names = files_of(source)
             if names != last:
-                states = [_state(f"{raw}{os.sep}{name}", now) for name in names]
-                state = b"".join(each for each, _ in states) if all(each for each, _ in states) else b""
-                old = all(settled_before for _, settled_before in states)
+                state, old = _states(folder, names, now)
                 last = names
             key = hashlib.blake2b(source.encode("utf-8", "surrogateescape") + state, digest_size=DIGEST).digest()
             digests.append(key if state else bytes(DIGEST))
             settled.append(old)
         keys = keys_of(b"".join(digests))
         return cls(keys, np.asarray(keys.any(1), np.bool_), np.array(settled, np.bool_))
+
+
+def _states(folder: str, names: Sequence[str], now: int) -> tuple[bytes, bool]:
+    """Return the states of all files that an example lies in, nothing where one is missing; and whether all are old."""
+    if len(names) == 1:
+        return _state(folder + names[0], now)
+    states = [_state(folder + name, now) for name in names]
+    if not all(state for state, _ in states):
+        return b"", False
+    return b"".join(state for state, _ in states), all(old for _, old in states)
 
 
 def _state(path: str, now: int) -> tuple[bytes, bool]:
@@ -164,7 +172,7 @@ class Recall:
         row = np.where(self.read, facts.find(self.checksums), -1)
         places = np.flatnonzero(row >= 0)
         table = facts.take(row[places])
-        needs = wanted[places] & np.array([reason is None for reason in table["reason"].to_pylist()], np.bool_)
+        needs = wanted[places] & table["reason"].is_null().to_numpy()
         sketch = np.full(len(places), -1, np.int64)
         sketch[needs] = sketches.find(self.checksums[places[needs]])
         whole = ~needs | (sketch >= 0)

@@ -40,7 +40,8 @@ class Sample:
     def __init__(self, most: int, kinds: Sequence[str], usecase: str) -> None:
         self._most, self._usecase = most, usecase
         self._kinds = tuple(kinds)
-        self._parts: list[tuple[Draws, dict[str, npt.NDArray[np.generic]]]] = []
+        self._parts: list[tuple[Draws, dict[str, list[npt.NDArray[np.generic]]]]] = []
+        """Draws, and the pieces of each column: [k, ...] one behind the other."""
         self._held = 0
         self._cut = _LARGEST
         self._widths: dict[str, int] = {}
@@ -59,9 +60,10 @@ class Sample:
         kept = np.flatnonzero(draws <= self._cut)
         if not len(kept):
             return
-        columns: dict[str, npt.NDArray[np.generic]] = {"row": rows[kept]}
+        columns: dict[str, list[npt.NDArray[np.generic]]] = {"row": [rows[kept]]}
         for kind in self._kinds:
-            columns[kind] = self._matrix(kind, sketches[kind].take(pa.array(kept)).to_pylist())
+            column = sketches[kind] if len(kept) == len(draws) else sketches[kind].take(pa.array(kept))
+            columns[kind] = [self._matrix(kind, chunk) for chunk in column.chunks if len(chunk)]
         self._parts.append((draws[kept], columns))
         self._held += len(kept)
         if self._held > _ROOM * self._most:
@@ -75,7 +77,7 @@ class Sample:
         """
         self._cut = min(self._cut, limit(examples, self._most))
         self._cut_back()
-        (_, columns) = self._parts[0] if self._parts else (None, {})
+        columns = {name: piece for name, (piece,) in self._parts[0][1].items()} if self._parts else {}
         none = {kind: np.zeros((0, SIGNATURE if kind == "signature" else 1), TYPES[kind]) for kind in self._kinds}
         found = none | {kind: columns[kind].astype(TYPES[kind], copy=False) for kind in self._kinds if kind in columns}
         return Sketches(
@@ -85,9 +87,12 @@ class Sample:
             fingerprints=found.get("fingerprint"),
         )
 
-    def _matrix(self, kind: str, column: list[bytes]) -> npt.NDArray[np.generic]:
+    def _matrix(self, kind: str, column: pa.BinaryArray) -> npt.NDArray[np.generic]:
+        """Return the numbers of a column where they are: [k, width]."""
         size = np.dtype(TYPES[kind]).itemsize
-        widths = {len(each) // size for each in column} | {self._widths.get(kind, len(column[0]) // size)}
+        ends = np.frombuffer(column.buffers()[1], np.int32)[column.offset : column.offset + len(column) + 1]
+        lengths = np.unique(np.diff(ends)) // size
+        widths = set(lengths.tolist()) | {self._widths.get(kind, int(lengths[0]))}
         if len(widths) > 1:
             few = " and ".join(map(str, sorted(widths)[:2]))
             raise DataError(
@@ -95,7 +100,8 @@ class Sample:
                 hint=f"let `{kind}` return arrays of the same length for all contents",
             )
         self._widths[kind] = widths.pop()
-        return np.frombuffer(b"".join(column), TYPES[kind]).reshape(len(column), self._widths[kind])
+        content = memoryview(column.buffers()[2] or b"")[ends[0] : ends[-1]]
+        return np.frombuffer(content, TYPES[kind]).reshape(len(column), self._widths[kind])
 
     def _cut_back(self) -> None:
         """Keep the smallest draws, in the order of the table."""
@@ -107,8 +113,8 @@ class Sample:
         names = list(self._parts[0][1])
         columns = {}
         for name in names:  # one after another: the largest is held twice, the rest is not
-            joined = np.concatenate([part.pop(name) for _, part in self._parts])
-            columns[name] = joined[order] if len(order) < len(joined) else joined  # all, in order: no copy
+            joined = np.concatenate([piece for _, part in self._parts for piece in part.pop(name)])
+            columns[name] = [joined[order] if len(order) < len(joined) else joined]  # all, in order: no copy
         self._parts = [(draws[order], columns)]
         self._held = len(order)
         if self._held == self._most:

@@ -12,6 +12,7 @@ import os
 import time
 import zlib
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from uuid import uuid4
 
@@ -29,6 +30,8 @@ _SEGMENT_SECONDS = 30.0
 """What is added goes to disk when it is so much, or so old: what a kill can cost."""
 _HELD_BYTES = 16 << 20
 """What is taken from disk before its memory is given back; pages hold some times more than what is taken of them."""
+_RUN = 32
+"""Rows behind one another, on the average, from which on they are sliced and not gathered."""
 _SMALL = 16_384
 _MANY_SMALL = 12
 """When there are more segments of fewer than so many rows, they are put together."""
@@ -59,6 +62,8 @@ class Store:
             table = self._read(path)
             if table is not None and table.num_rows:
                 self._segments.append((path, table))
+        found = pa.concat_tables([self._columns.empty_table(), *(table for _, table in self._segments)])
+        self._values = found.drop_columns(["high", "low"])
         self._starts = np.cumsum([0, *(table.num_rows for _, table in self._segments)])
         high, self._low = self._key_column("high"), self._key_column("low")
         self._order = np.argsort(high, kind="stable").astype(np.uint32 if len(high) < 1 << 32 else np.int64)
@@ -85,6 +90,15 @@ class Store:
 
     def take(self, rows: Rows) -> pa.Table:
         """Return the values in these rows, in their order: [n]."""
+        found = sliced(self._values, rows)
+        if found is None:
+            found = self._gathered(rows)
+        self._taken += found.nbytes
+        if self._taken > _HELD_BYTES:
+            self._let_go()
+        return found
+
+    def _gathered(self, rows: Rows) -> pa.Table:
         segment = np.searchsorted(self._starts, rows, side="right") - 1
         order = np.argsort(segment, kind="stable")
         pieces = []
@@ -95,9 +109,6 @@ class Store:
         found = pa.concat_tables([self._columns.empty_table(), *pieces]).drop_columns(["high", "low"])
         back = np.empty(len(order), np.int64)
         back[order] = np.arange(len(order))
-        self._taken += found.nbytes
-        if self._taken > _HELD_BYTES:
-            self._let_go()
         return found.take(pa.array(back))
 
     def add(self, keys: Keys, values: pa.Table) -> None:
@@ -181,6 +192,18 @@ class Store:
                 part.unlink()
             return False
         return True
+
+
+def sliced(table: pa.Table, rows: Rows) -> pa.Table | None:
+    """Return rows [n] of a table in their order, without a copy; None where few of them stand behind one another.
+
+    What was remembered in the reader's order is mostly asked for in that order.
+    """
+    begins = np.flatnonzero(np.diff(rows, prepend=-2) != 1)
+    if len(begins) * _RUN > len(rows):
+        return None
+    edges = pairwise([*begins.tolist(), len(rows)])
+    return pa.concat_tables([table.slice(0, 0), *(table.slice(rows[start], end - start) for start, end in edges)])
 
 
 def _with_keys(keys: Keys, values: pa.Table) -> pa.Table:

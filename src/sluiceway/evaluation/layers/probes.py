@@ -22,7 +22,7 @@ from sluiceway.data.outcomes import accuracy
 from sluiceway.data.shards import ShardedSplit
 from sluiceway.data.table import SplitName
 from sluiceway.evaluation.scores import Score, score
-from sluiceway.usecases.base import Batch, Encoding, Metric, Outcomes, Probe, Questions, UseCase
+from sluiceway.usecases.base import Batch, Encoding, Metric, Outcomes, Probe, Questions, UseCase, device_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -125,7 +125,7 @@ def probe_layers(
         return None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(params.train.seed)  # the weights that training began with, where none were pretrained
-        untrained = usecase.build(loaded.architecture, encoding).eval()
+        untrained = usecase.build(loaded.architecture, encoding).eval().to(device_of(loaded.model))
     told = [
         [_gather(network, usecase, encoding, probe, shards, split, params) for split in ("train", "test")]
         for network in (loaded.model, untrained)
@@ -203,7 +203,7 @@ def _gather(
 
     from sluiceway.evaluation.layers.watch import Watch
 
-    side = ShardedSplit(shards, split)
+    side, place = ShardedSplit(shards, split), device_of(network)
     wanted = _wanted(side, probe, encoding, params.evaluate.layers)
     features: dict[str, list[Floats]] = {}
     peaks: dict[str, list[Floats]] = {}
@@ -214,19 +214,20 @@ def _gather(
         for items in _portions(len(side), wanted, 1 if probe.alone else params.evaluate.batch):
             batch = _batch(side, items)
             questions = probe.ask(batch, encoding)
+            given = {name: each.to(place) for name, each in batch.items()}
             watch.ask(questions)
             if probe.work:
-                watch.finish(probe.work(network, batch, watch.begin))
+                watch.finish(probe.work(network, given, watch.begin))
             else:
-                usecase.losses(network, batch, params.objective)
+                usecase.losses(network, given, params.objective)
             of_items, shape = questions.position is None, watch.shape
             row = batch["row"].numpy()
             targets.append(questions.target)
             rows.append(row[questions.item])
             item_rows.append(row)
             for name, seen in watch.take().items():
-                features.setdefault(name, []).append(seen.features.numpy())
-                peaks.setdefault(name, []).append(seen.peaks.numpy())
+                features.setdefault(name, []).append(seen.features.cpu().numpy())
+                peaks.setdefault(name, []).append(seen.peaks.cpu().numpy())
     return Gathered(
         {name: np.concatenate(each) for name, each in features.items()},
         {name: np.concatenate(each) for name, each in peaks.items()},

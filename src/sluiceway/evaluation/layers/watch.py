@@ -186,12 +186,12 @@ def _first_of(output: object) -> Tensor | None:
 
 def _seen(output: Tensor, questions: Questions, length: int, *, of_input: bool = False, stretch: bool = False) -> Seen:
     output = output.detach()
-    items = torch.from_numpy(questions.item)
+    items = torch.from_numpy(questions.item).to(output.device)
     if questions.position is None or output.ndim < (2 if of_input else 3):
         features = features_of(output, of_input=of_input, stretch=stretch)[items]
     else:
         # A layer may have fewer positions than the input: a convolution with a stride.
-        places = torch.from_numpy(questions.position) * output.shape[1] // length
+        places = torch.from_numpy(questions.position).to(output.device) * output.shape[1] // length
         features = features_of(output[items, places], of_input=of_input)
     return Seen(features, _peaks(output, of_input=of_input))
 
@@ -217,7 +217,7 @@ def features_of(output: Tensor, *, of_input: bool = False, stretch: bool = False
     """
     if output.dtype in (torch.int32, torch.int64):
         names = output.reshape(len(output), -1).long() % _NAMES
-        return _directions(_NAMES)[names].sum(1)
+        return _directions(_NAMES, output.device)[names].sum(1)
     output = output.float()
     if output.ndim == 3:  # a plane without a name for its axes, or positions
         output = output.unsqueeze(1) if of_input else output.transpose(1, 2)
@@ -235,9 +235,10 @@ def _narrowed(features: Tensor) -> Tensor:
     width = features.shape[1]
     if width <= WIDTH:
         return features
-    return features @ _directions(width)
+    return features @ _directions(width, features.device)
 
 
-def _directions(count: int) -> Tensor:
+def _directions(count: int, device: torch.device) -> Tensor:
     """Return directions that are nearly at right angles to each other: [count, WIDTH], always the same ones."""
-    return torch.randn(count, WIDTH, generator=torch.Generator().manual_seed(0)) / math.sqrt(WIDTH)
+    drawn = torch.randn(count, WIDTH, generator=torch.Generator().manual_seed(0))
+    return drawn.to(device) / math.sqrt(WIDTH)

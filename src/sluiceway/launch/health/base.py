@@ -24,6 +24,7 @@ _BEARER = re.compile(r"(?i)(bearer|basic)\s+[\w.~+/=-]{8,}")
 _SHORTEST = 6
 """Letters of a secret below which it would also be found in innocent words."""
 _LINE = 400
+_SHOWN = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +128,12 @@ def run(*words: str, folder: Path | None = None, seconds: float, **environment: 
         process.communicate()
         raise TimeoutError(f"`{words[0]}` gave no answer within {seconds:g} s") from None
     return Said(process.returncode, output.strip())
+
+
+def some(texts: Sequence[str]) -> str:
+    """Name the first few of several, and count the rest."""
+    more = f" and {len(texts) - _SHOWN} more" * (len(texts) > _SHOWN)
+    return f"{', '.join(texts[:_SHOWN])}{more}"
 
 
 def skew(told: float, before: float, after: float, resolution: float = 0.0) -> float:

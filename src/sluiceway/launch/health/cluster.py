@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sluiceway.errors import SluicewayError
-from sluiceway.launch.health.base import Seen, run, skew
+from sluiceway.launch.health.base import Seen, run, skew, some
 from sluiceway.launch.health.web import ask, clock
 
 _TOKEN_FILE = Path("~/.ray/auth_token")
@@ -19,7 +19,6 @@ NODES_SECONDS = 60.0
 """That joining a cluster and asking its nodes may take."""
 _COMPARED = ("ray", "torch", "pytorch-lightning", "numpy", "pyarrow", "safetensors", "sluiceway")
 """Packages that must be the same everywhere for the same weights."""
-_SHOWN = 4
 
 
 def jobs_api(address: str, seconds: float) -> Iterator[Seen]:
@@ -89,7 +88,7 @@ def judge(
     silent = [f"{node}: {answer}" for node, answer in answers.items() if isinstance(answer, str)]
     seen = [Seen("Ray cluster", "ok", f"{len(answers)} nodes answer")]
     if silent:
-        seen = [Seen("Ray cluster", "fault", _some(silent), "`ray status` on the head says what became of a node")]
+        seen = [Seen("Ray cluster", "fault", some(silent), "`ray status` on the head says what became of a node")]
     unlike = [
         f"{node}: {name} {found or 'is missing'} (here: {ours[name] or 'none'})"
         for node, answer in answers.items()
@@ -99,15 +98,10 @@ def judge(
     ]
     if unlike:
         way_out = "`pip install -c constraints.txt` the same on all nodes, or one image for all"
-        seen.append(Seen("Ray packages", "fault", _some(unlike), way_out))
+        seen.append(Seen("Ray packages", "fault", some(unlike), way_out))
     else:
         seen.append(Seen("Ray packages", "ok", f"the same on all: {', '.join(ours)}"))
     return [*seen, clock("Ray clocks", ahead)]
-
-
-def _some(texts: list[str]) -> str:
-    more = f" and {len(texts) - _SHOWN} more" * (len(texts) > _SHOWN)
-    return f"{', '.join(texts[:_SHOWN])}{more}"
 
 
 def _ask_nodes(folder: Path, seconds: float) -> Iterator[Seen]:

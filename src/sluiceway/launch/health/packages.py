@@ -10,10 +10,9 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from sluiceway.launch.health.base import Seen
+from sluiceway.launch.health.base import Seen, some
 
 _OURS = "sluiceway"
-_SHOWN = 4
 
 
 def tested_set() -> dict[str, str]:
@@ -78,13 +77,8 @@ def packages() -> Iterator[Seen]:
     wrong, differs = compare(needed, pinned, versions([*pinned, *(each.name for each in needed)]))
     install = "`pip install -c constraints.txt sluiceway` installs the tested set"
     if wrong:
-        yield Seen("packages", "fault", _some(wrong), install)
+        yield Seen("packages", "fault", some(wrong), install)
     elif differs:
-        yield Seen("packages", "warning", f"{len(differs)} differ from the tested set: {_some(differs)}", install)
+        yield Seen("packages", "warning", f"{len(differs)} differ from the tested set: {some(differs)}", install)
     else:
         yield Seen("packages", "ok", f"{len(needed)} in range, none differs from the tested set")
-
-
-def _some(texts: list[str]) -> str:
-    more = f" and {len(texts) - _SHOWN} more" * (len(texts) > _SHOWN)
-    return f"{', '.join(texts[:_SHOWN])}{more}"

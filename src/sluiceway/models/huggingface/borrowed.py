@@ -189,10 +189,10 @@ class Borrowed(nn.Module):
         """The model section that builds this network again, without pretrained weights and without adapters."""
         return {"name": "huggingface", "config": architecture_of(self.network.config)}
 
-    def settled(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def settled(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Turn the weights that were trained into those of :attr:`architecture`: adapters are merged."""
         if self._taken.params.lora is None:
-            return dict(weights)
+            return weights
         prefix = "network."
         inner = {name.removeprefix(prefix): each for name, each in weights.items() if name.startswith(prefix)}
         outer = {name: each for name, each in weights.items() if not name.startswith(prefix)}

@@ -13,6 +13,7 @@ from sluiceway.models.acoustic import standard_levels
 from sluiceway.models.huggingface.borrowed import Borrowed, Taken, take
 from sluiceway.models.huggingface.configuration import Fact, Task
 from sluiceway.models.huggingface.params import HuggingFaceParams
+from sluiceway.models.moments import moments, up_to
 
 _TRANSFORMER, _WHISPER, _STACKED = "audio-spectrogram-transformer", "whisper", "wav2vec2-bert"
 FITS = frozenset({_TRANSFORMER, _WHISPER, _STACKED})
@@ -74,7 +75,7 @@ class MomentNetwork(Borrowed):
         """Return the outputs of each moment, such as logits; what comes after the last frame is seen by none."""
         standard = standard_levels(levels, self.mean, self.std)
         given = stacked(F.pad(standard, (0, standard.shape[2] % 2)))
-        heard = torch.arange(given.shape[1], device=given.device) < ((frames + 1) // 2)[:, None]
+        heard = up_to(moments(frames), given.shape[1])
         logits: Tensor = self.network(input_features=given, attention_mask=heard.long()).logits
         return logits
 
@@ -146,7 +147,7 @@ def _facts(bands: int, frames: int) -> dict[str, Fact]:
         "num_mel_bins": Fact(bands, f"encode.bands is {bands}"),
         "max_length": Fact(frames, f"encode makes {frames} frames"),
         "max_source_positions": Fact(
-            (frames + 1) // 2, f"encode makes {frames} frames, and two are one place", of=_WHISPER
+            moments(frames), f"encode makes {frames} frames, and two are one place", of=_WHISPER
         ),
         "feature_projection_input_dim": Fact(2 * bands, f"encode.bands is {bands}, and two frames are one place"),
         "apply_spec_augment": Fact(False, f"it {chance}; the objective masks spectrograms", anew=True),

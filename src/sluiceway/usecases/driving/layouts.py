@@ -71,7 +71,7 @@ def read(raw: Path, data: DrivingData) -> Iterator[Example]:
         what = "table that says how they were steered" if known else "images beside the tables" if paths else "frames"
         raise not_understood(raw, what, LAYOUTS, (unpack(raw),))
     logs = [_log(path, data) for path in paths]
-    sides = split_folders(raw, paths)
+    sides = split_folders(raw, (below(raw, path) for path in paths))
     named: set[str] = set()
     found = [each for log in logs for each in _lines(raw, log, known, named, sides, data)]
     if not any(each.source in known for each in found):
@@ -127,11 +127,11 @@ def _table(path: Path) -> "pl.DataFrame":
                 table = table.rename(dict(zip(table.columns, UDACITY, strict=False)))
         else:
             table = pl.read_ndjson(path, infer_schema_length=None)
+        flat = [name for name, kind in table.schema.items() if not kind.is_nested()]
+        table = table.select(flat).rename({name: name.strip() for name in flat})
     except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0]
         raise UnknownLayout(f"{path} cannot be read as a table: {reason}", hint=f"expected {LAYOUTS}") from None
-    flat = [name for name, kind in table.schema.items() if not kind.is_nested()]
-    table = table.select(flat).rename({name: name.strip() for name in flat})
     return table.cast(pl.String, strict=False).with_columns(pl.all().str.strip_chars().replace("", None))
 
 

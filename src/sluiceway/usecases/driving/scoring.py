@@ -26,7 +26,7 @@ _FRAMES = 12
 def predict(model: "nn.Module", batch: Batch, encoding: Encoding) -> Outcomes:
     """Answer a batch: steering as it was, as it would be, and the error, as shares of full lock, each [B]."""
     steering = model(batch["image"]).clamp(-1, 1)
-    return outcomes_of(batch["target"].numpy(), steering.numpy(), batch["drive"].numpy())
+    return outcomes_of(*(each.cpu().numpy() for each in (batch["target"], steering, batch["drive"])))
 
 
 def outcomes_of(target: npt.NDArray[Any], predicted: npt.NDArray[Any], drive: npt.NDArray[np.int64]) -> Outcomes:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sluiceway.data.simulator import Drive, Frame, Policy, drive
-from sluiceway.usecases.base import Contenders, Encoding, Metric, Outcomes, Panel, Trial, Tried
+from sluiceway.usecases.base import Contenders, Encoding, Metric, Outcomes, Panel, Trial, Tried, device_of
 from sluiceway.usecases.driving.baselines import CONSTANT, RIDGE
 from sluiceway.usecases.driving.frames import resized
 from sluiceway.usecases.driving.params import DrivingEvaluation
@@ -60,9 +60,11 @@ def network(model: "nn.Module", encoding: Encoding) -> Policy:
     import torch
     from PIL import Image
 
+    place = device_of(model)
+
     def policy(frame: Frame) -> float:
         with torch.inference_mode():
-            return float(model(torch.from_numpy(resized(Image.fromarray(frame), encoding)[None]))[0])
+            return float(model(torch.from_numpy(resized(Image.fromarray(frame), encoding)[None]).to(place))[0])
 
     return policy
 

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from sluiceway.config import ModelParams, Section
+from sluiceway.config.shapes import refuse_uneven_stages
 from sluiceway.usecases.targets.listing import ListedData
 
 
@@ -37,11 +38,7 @@ class ResidualParams(ModelParams):
 
     @model_validator(mode="after")
     def _can_be_built(self) -> "ResidualParams":
-        if len(self.widths) != len(self.depths):
-            raise ValueError(f"widths name {len(self.widths)} stages and depths {len(self.depths)}: give one of each")
-        odd = [width for width in (self.stem, *self.widths) if width % min(self.groups, width)]
-        if odd:
-            raise ValueError(f"{odd[0]} channels do not divide by groups {self.groups}: use a multiple of it")
+        refuse_uneven_stages(self.stem, self.widths, self.depths, self.groups)
         return self
 
 

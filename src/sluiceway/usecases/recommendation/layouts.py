@@ -6,6 +6,7 @@ itself which of its fields is the user, the item, the rating and the time.
 
 import csv
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -125,7 +126,7 @@ def _number(text: str) -> float:
         value = float(text)
     except ValueError:
         value = float("nan")
-    if value - value != 0:  # NaN, or infinite
+    if not math.isfinite(value):
         raise BadExample("bad_rating", f"{text!r} is not a number")
     return value
 

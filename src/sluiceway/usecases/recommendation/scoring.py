@@ -34,9 +34,9 @@ def predict(model: "nn.Module", batch: Batch, encoding: Encoding) -> Outcomes:
 
     history = batch["history"].long()
     last = (history > 0).sum(1).clamp(min=1) - 1
-    asked = torch.arange(history.shape[1]) == last[:, None]
-    scores = model(history, asked).float().numpy()  # [B, I + 1]
-    return outcomes_of(scores, batch["seen"].numpy(), batch["next"].sum(1).numpy(), encoding)
+    asked = torch.arange(history.shape[1], device=history.device) == last[:, None]
+    scores = model(history, asked).float().cpu().numpy()  # [B, I + 1]
+    return outcomes_of(scores, batch["seen"].cpu().numpy(), batch["next"].sum(1).cpu().numpy(), encoding)
 
 
 def outcomes_of(

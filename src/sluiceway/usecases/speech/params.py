@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from sluiceway.config import ModelParams, Section
+from sluiceway.config.shapes import refuse_uneven_heads, refuse_uneven_stages
 from sluiceway.usecases.targets.listing import ListedData
 
 
@@ -101,11 +102,7 @@ class ConvParams(ModelParams):
 
     @model_validator(mode="after")
     def _can_be_built(self) -> "ConvParams":
-        if len(self.widths) != len(self.depths):
-            raise ValueError(f"widths name {len(self.widths)} stages and depths {len(self.depths)}: give one of each")
-        odd = [width for width in (self.stem, *self.widths) if width % min(self.groups, width)]
-        if odd:
-            raise ValueError(f"{odd[0]} channels do not divide by groups {self.groups}: use a multiple of it")
+        refuse_uneven_stages(self.stem, self.widths, self.depths, self.groups)
         return self
 
 
@@ -127,10 +124,7 @@ class ConformerParams(ModelParams):
 
     @model_validator(mode="after")
     def _can_be_built(self) -> "ConformerParams":
-        share = 2 * self.heads
-        if self.channels % share:  # rotary positions turn pairs of a head's channels
-            near = share * max(1, round(self.channels / share))
-            raise ValueError(f"channels {self.channels} do not divide by 2 x heads = {share}: use {near}")
+        refuse_uneven_heads(self.channels, self.heads)
         if self.kernel % 2 == 0:
             raise ValueError(f"kernel {self.kernel} has no middle: use {self.kernel + 1}")
         return self

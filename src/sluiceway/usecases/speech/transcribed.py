@@ -47,7 +47,7 @@ def _librispeech(raw: Path, sounds: Sequence[Path], texts: Sequence[Path]) -> It
     """The group is the speaker; folders such as ``train-clean-100``, ``dev-clean`` and ``test-other`` are sides."""
     beside = {(path.parent, path.stem): below(raw, path) for path in sounds}
     tops = {path: path.relative_to(raw).parts[0].partition("-")[0] for path in sounds}
-    sides = split_folders(raw, (raw / top / path.name for path, top in tops.items()))
+    sides = split_folders(raw, (f"{top}/{path.name}" for path, top in tops.items()))
     named: set[str] = set()
     for path in texts:
         for number, line in enumerate(_lines(path), start=1):

@@ -66,7 +66,7 @@ def losses(logits: "Tensor", batch: Batch, objective: ClassObjective, training: 
 def predict(logits: "Tensor", batch: Batch, encoding: Encoding) -> Outcomes:
     """Answer a batch: target, prediction, confidence and whether it was right, each [B]."""
     confidence, prediction = logits.softmax(1).max(1)
-    return class_outcomes(batch["target"].numpy(), prediction.numpy(), confidence.numpy())
+    return class_outcomes(*(each.cpu().numpy() for each in (batch["target"], prediction, confidence)))
 
 
 def baselines(
@@ -82,7 +82,7 @@ def show(evidence: Evidence, modality: Modality) -> list[Panel]:
     """Show the surest mistakes."""
     classes, outcomes = evidence.encoding["classes"], evidence.outcomes
     wrong = np.flatnonzero(outcomes["correct"] == 0)
-    worst = wrong[np.argsort(-outcomes["confidence"][wrong])][:_SHOWN]
+    worst = wrong[np.argsort(-outcomes["confidence"][wrong], kind="stable")][:_SHOWN]
     figures = []
     for item in worst:
         target, answer = (html.escape(classes[outcomes[name][item]]) for name in ("target", "predicted"))

@@ -78,7 +78,7 @@ def losses(logits: "Tensor", batch: Batch, objective: LabelsObjective, training:
 
 def predict(logits: "Tensor", batch: Batch, encoding: Encoding) -> Outcomes:
     """Answer a batch with a probability for each label [B, K]."""
-    return label_outcomes(batch["target"].numpy() > 0, logits.sigmoid().double().numpy())
+    return label_outcomes(batch["target"].cpu().numpy() > 0, logits.sigmoid().double().cpu().numpy())
 
 
 def label_outcomes(target: Flags, probabilities: Floats) -> Outcomes:

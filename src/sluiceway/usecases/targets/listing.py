@@ -14,7 +14,7 @@ from sluiceway.data.fetch import Wanted, is_uri, public
 from sluiceway.data.lists import List, Record, column_of, open_list
 from sluiceway.data.roles import ListParams, Roles, named_lists, sided, tables_among
 from sluiceway.data.sides import side_of, split_folders, split_names
-from sluiceway.data.sources import below, content_at, files_below
+from sluiceway.data.sources import content_at, names_below, suffix_of
 from sluiceway.data.table import Example, TargetKind
 from sluiceway.errors import UnknownLayout, nearest
 from sluiceway.usecases.targets.embedded import packed_among, read_packed
@@ -94,15 +94,19 @@ def read_listed(raw: Path, data: ListedData, target: TargetKind, kind: Kind) -> 
         NoRawData: the folder is missing or empty.
         UnknownLayout: no layout fits; says what was found and what comes nearest.
     """
-    every = files_below(raw, None)
-    files = [path for path in every if path.suffix.lower() in kind.suffixes]
-    if not files and (packed := packed_among(every, raw, data, target)):
+    names, others = [], []
+    for name in names_below(raw):
+        if suffix_of(name) in kind.suffixes:
+            names.append(name)
+        else:
+            others.append(raw / name)
+    if not names and (packed := packed_among(others, raw, data, target)):
         yield from read_packed(raw, packed, target)
         return
-    known = Files.of(below(raw, path) for path in files)
-    lists = lists_among(every, raw, known, data, target)
-    if not files and not any(_elsewhere(table, data) for table in lists):
-        raise _none(raw, every, kind, target)
+    known = Files.of(names)
+    lists = lists_among(others, raw, known, data, target)
+    if not names and not any(_elsewhere(table, data) for table in lists):
+        raise _none(raw, others, kind, target)
     if lists:
         yield from read_lists(raw, known, lists, data, target, kind)
         return
@@ -114,10 +118,10 @@ def read_listed(raw: Path, data: ListedData, target: TargetKind, kind: Kind) -> 
         )
     if target == "text":
         raise UnknownLayout(
-            f"{len(files)} {kind.noun}s lie below {raw}, and nothing says what is said in them",
+            f"{len(names)} {kind.noun}s lie below {raw}, and nothing says what is said in them",
             hint=f"nearest: a metadata.csv beside them; expected {layouts(kind, target)}",
         )
-    yield from _in_folders(raw, files, kind, target)
+    yield from _in_folders(raw, names, kind, target)
 
 
 def lists_among(files: Sequence[Path], raw: Path, known: Files, data: ListedData, target: TargetKind) -> list[List]:
@@ -173,16 +177,15 @@ def _elsewhere(table: List, data: ListedData) -> bool:
     return column is not None and any(map(is_uri, _first_names(table, column)))
 
 
-def _in_folders(raw: Path, files: Sequence[Path], kind: Kind, target: TargetKind) -> Iterator[Example]:
+def _in_folders(raw: Path, names: Sequence[str], kind: Kind, target: TargetKind) -> Iterator[Example]:
     expected, what = layouts(kind, target), "class" if target == "class" else "target"
-    loose = [path.name for path in files if path.parent == raw]
+    loose = [name for name in names if "/" not in name]
     if loose:
         raise UnknownLayout(
             f"{len(loose)} {kind.noun}s lie in {raw} itself, so their {what} is not known: {loose[0]} ...",
             hint=f"nearest: a metadata.csv beside them that says the {what} of each; expected {expected}",
         )
-    sides = split_folders(raw, files)
-    names = [below(raw, path) for path in files]
+    sides = split_folders(raw, names)
     tops = {name.partition("/")[0] for name in names}
     if len(tops) == 1 and side_of(next(iter(tops))):
         raise UnknownLayout(
@@ -191,14 +194,16 @@ def _in_folders(raw: Path, files: Sequence[Path], kind: Kind, target: TargetKind
             f"expected {expected}",
         )
     for name in names:
+        if not sides:
+            yield Example(id=name, source=name, target=name.partition("/")[0])
+            continue
         *folders, _ = name.split("/")
-        if sides and len(folders) < 2:
+        if len(folders) < 2:
             raise UnknownLayout(
                 f"{raw / name} lies in a split folder but in no class folder",
                 hint=f"nearest: {folders[0]}/metadata.csv that says the {what} of each; expected {expected}",
             )
-        split, label = (sides[folders[0]], folders[1]) if sides else (None, folders[0])
-        yield Example(id=name, source=name, target=label, split=split)
+        yield Example(id=name, source=name, target=folders[1], split=sides[folders[0]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +237,7 @@ def read_lists(
     by_column = sided(lists, [roles.around for roles in columns])
     by_list = {} if by_column else split_names(raw, [table.path for table in lists])
     finders = [_finder(table, roles, known, data, kind) for table, roles in zip(lists, columns, strict=True)]
-    by_folder = {} if by_column or by_list else split_folders(raw, _listed(raw, lists, columns, finders))
+    by_folder = {} if by_column or by_list else split_folders(raw, _listed(lists, columns, finders))
     if not any(True for table in lists for _ in table.records()):
         raise UnknownLayout(
             f"{lists[0].path} names nothing, and {len(known.names)} {kind.noun}s lie below {raw}", hint="fill the list"
@@ -252,13 +257,13 @@ def read_lists(
         yield Example(id=name, source=name, fault="not_listed: no list says what it is")
 
 
-def _listed(raw: Path, lists: Sequence[List], columns: Sequence[_Columns], finders: Sequence[Finder]) -> Iterator[Path]:
-    """Yield the files that lists name."""
+def _listed(lists: Sequence[List], columns: Sequence[_Columns], finders: Sequence[Finder]) -> Iterator[str]:
+    """Yield the files that lists name, by their paths below the raw folder."""
     for table, roles, finder in zip(lists, columns, finders, strict=True):
         for record in table.records():
             name = record.text(roles.path)
             if name is not None and not is_uri(name) and (place := finder.find(name)) in finder.files.names:
-                yield raw / place
+                yield place
 
 
 def _columns(table: List, data: ListedData, target: TargetKind, kind: Kind) -> _Columns:

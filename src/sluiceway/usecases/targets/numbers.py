@@ -77,11 +77,11 @@ def losses(outputs: "Tensor", batch: Batch, objective: NumberObjective, training
 
 def predict(outputs: "Tensor", batch: Batch, encoding: Encoding) -> Outcomes:
     """Answer a batch: number and prediction, each [B]."""
-    return {"target": batch["target"].double().numpy(), "predicted": _numbers(outputs, encoding)}
+    return {"target": batch["target"].double().cpu().numpy(), "predicted": _numbers(outputs, encoding)}
 
 
 def _numbers(outputs: "Tensor", encoding: Encoding) -> Floats:
-    return np.asarray(outputs[:, 0].double().numpy() * encoding["spread"] + encoding["middle"], np.float64)
+    return np.asarray(outputs[:, 0].double().cpu().numpy() * encoding["spread"] + encoding["middle"], np.float64)
 
 
 def mean_absolute_error(outcomes: Outcomes) -> float:

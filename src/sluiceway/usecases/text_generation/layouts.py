@@ -10,7 +10,7 @@ from sluiceway.data.census import not_understood, unpack
 from sluiceway.data.lists import List, column_of, kind_of, open_list
 from sluiceway.data.roles import Roles, named_lists, sided, tables_among
 from sluiceway.data.sides import side_of, split_folders, split_names
-from sluiceway.data.sources import byte_range, checksum, files_below, opened
+from sluiceway.data.sources import below, byte_range, checksum, files_below, opened
 from sluiceway.data.table import Example
 from sluiceway.errors import UnknownLayout, nearest
 from sluiceway.usecases.text_generation.params import TextData
@@ -56,7 +56,7 @@ def read(raw: Path, data: TextData) -> Iterator[Example]:
 
 
 def _plain(raw: Path, files: Sequence[Path], data: TextData) -> Iterator[Example]:
-    sides = split_folders(raw, files)
+    sides = split_folders(raw, (below(raw, path) for path in files))
     for path in files:
         name = path.relative_to(raw).as_posix()
         split = sides.get(path.relative_to(raw).parts[0])

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from sluiceway.config import ModelParams, Section
+from sluiceway.config.shapes import refuse_uneven_heads
 from sluiceway.data.roles import ListParams
 
 
@@ -47,10 +48,7 @@ class GPTParams(ModelParams):
 
     @model_validator(mode="after")
     def _can_be_built(self) -> "GPTParams":
-        if self.channels % (2 * self.heads):  # rotary positions turn pairs of a head's channels
-            share = 2 * self.heads
-            near = share * max(1, round(self.channels / share))
-            raise ValueError(f"channels {self.channels} do not divide by 2 x heads = {share}: use {near}")
+        refuse_uneven_heads(self.channels, self.heads)
         return self
 
 

@@ -5,7 +5,7 @@ Shapes: V vocabulary.
 
 from typing import TYPE_CHECKING, Any
 
-from sluiceway.usecases.base import Encoding
+from sluiceway.usecases.base import Encoding, device_of
 from sluiceway.usecases.text_generation.tokens import tokenizer_of
 
 if TYPE_CHECKING:
@@ -24,12 +24,13 @@ def generate(
     """
     import torch
 
-    dice = torch.Generator().manual_seed(seed)
+    dice, place = torch.Generator().manual_seed(seed), device_of(model)
     stream = [encoding["end"], *tokenizer_of(encoding).encode(prompt, add_special_tokens=False).ids]
     first = len(stream)
     with torch.inference_mode():
         for _ in range(tokens):
-            logits = model(torch.tensor([stream[-encoding["context"] :]]))[0, -1]  # [V]
+            given = torch.tensor([stream[-encoding["context"] :]], device=place)
+            logits = model(given)[0, -1].cpu()  # [V]
             token = int(logits.argmax()) if temperature <= 0 else _draw(logits / temperature, top_p, dice)
             if token == encoding["end"]:
                 break

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def predict(model: "nn.Module", batch: Batch, encoding: Encoding) -> Outcomes:
     """Return what each window cost in bits, and how many bytes and words that paid for: [B] each."""
     bits = nats_of(model, batch).double() / LN2
-    return {"bits": bits.numpy(), "bytes": batch["bytes"].numpy(), "words": batch["words"].numpy()}
+    return {"bits": bits.cpu().numpy(), **{name: batch[name].cpu().numpy() for name in ("bytes", "words")}}
 
 
 def bits_per_byte(outcomes: Outcomes) -> float:

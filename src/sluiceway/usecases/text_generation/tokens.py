@@ -5,7 +5,7 @@ Shapes: V vocabulary.
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,26 +27,38 @@ def taken_from(folder: Path) -> Encoding:
     """
     from tokenizers import Tokenizer
 
-    documents = {}
-    for name in ("tokenizer.json", "config.json"):
-        try:
-            documents[name] = json.loads((folder / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ConfigError(
-                f"encode.tokenizer: {folder / name} cannot be read: {error}",
-                hint="give the folder of the pretrained weights, with tokenizer.json and config.json",
-            ) from None
-    text = json.dumps(documents["tokenizer.json"], ensure_ascii=False)
-    end = documents["config.json"].get("eos_token_id")
+    tokens, config = (_object(folder / name) for name in ("tokenizer.json", "config.json"))
+    text = json.dumps(tokens, ensure_ascii=False)
+    end = config.get("eos_token_id")
     end = end[0] if isinstance(end, list) and end else end
-    if '"ByteLevel"' not in json.dumps(documents["tokenizer.json"].get("decoder")) or not isinstance(end, int):
+    if '"ByteLevel"' not in json.dumps(tokens.get("decoder")) or not isinstance(end, int):
         raise ConfigError(
             f"encode.tokenizer: the tokens of {folder} are not byte-level, or its config.json names no eos_token_id",
             hint="scores are in bits per byte: take byte-level tokens, such as those of GPT-2, Llama 3 or Qwen",
         )
+    try:
+        size = Tokenizer.from_str(text).get_vocab_size()
+    except Exception as error:  # noqa: BLE001 - the library raises nothing more special
+        raise _unreadable(folder / "tokenizer.json", error) from None
     # Some networks have room for more tokens than there are.
-    size = max(Tokenizer.from_str(text).get_vocab_size(), int(documents["config.json"].get("vocab_size", 0)))
-    return {"tokenizer": text, "vocabulary": size, "end": end}
+    return {"tokenizer": text, "vocabulary": max(size, int(config.get("vocab_size", 0))), "end": end}
+
+
+def _object(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from None
+    if not isinstance(document, dict):
+        raise _unreadable(path, "no JSON object")
+    return document
+
+
+def _unreadable(path: Path, why: object) -> ConfigError:
+    return ConfigError(
+        f"encode.tokenizer: {path} cannot be read: {why}",
+        hint="give the folder of the pretrained weights, with tokenizer.json and config.json",
+    )
 
 
 def tokenizer_of(encoding: Encoding) -> "Tokenizer":

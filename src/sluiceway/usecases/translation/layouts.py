@@ -213,7 +213,10 @@ def _keys(path: Path, first: str, data: PairData) -> _Fields:
 def _cells(path: Path, first: str, data: PairData) -> tuple[_Fields, bool]:
     """Find the columns of a table by its first line, and tell whether that is a header."""
     mark = "\t" if path.suffix.lower() == ".tsv" else next((mark for mark in "\t;," if mark in first), ",")
-    names = next(csv.reader(io.StringIO(first), delimiter=mark)) if mark != "\t" else first.split(mark)
+    try:
+        names = next(csv.reader(io.StringIO(first), delimiter=mark), []) if mark != "\t" else first.split(mark)
+    except csv.Error as error:
+        raise UnknownLayout(f"the first line of {path} is no header: {error}", hint=expected(data)) from None
     keys = {name.strip(): f"{place}/{len(names)}{mark}" for place, name in enumerate(names)}
     try:
         return _fields(path, keys, data), True
@@ -273,11 +276,12 @@ def _fields(path: Path, keys: dict[str, str], data: PairData) -> _Fields:
 
 def _records(content: bytes, path: Path) -> Iterator[tuple[int, int]]:
     """Yield (start, end) of each record with its line feed; in a CSV a quoted field may hold some more."""
-    quoted = path.suffix.lower() == ".csv"
-    begin = None
+    quotes = path.suffix.lower() == ".csv"
+    begin, within = None, False
     for start, end in _lines(content):
         begin = start if begin is None else begin
-        if quoted and content[begin:end].count(b'"') % 2:
+        within ^= quotes and content.count(b'"', start, end) % 2 == 1
+        if within:
             continue
         yield begin, min(end + 1, len(content))
         begin = None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from sluiceway.usecases.base import Encoding, Evidence, Outcomes, Panel
+from sluiceway.usecases.base import Encoding, Evidence, Outcomes, Panel, device_of
 from sluiceway.usecases.translation.encoding import END, PADDING, padded, tokenizer_of
 from sluiceway.usecases.translation.overlap import chrf, sentence_chrf
 
@@ -126,13 +126,13 @@ def looked_at(
     import torch
 
     assert model.lexicon is not None  # noqa: S101
-    longest = encoding["longest"]
-    given = torch.from_numpy(padded([*source, END], longest).astype(np.int64))[None]
-    written = torch.from_numpy(padded([END, *target], longest).astype(np.int64))[None]
+    longest, place = encoding["longest"], device_of(model)
+    given = torch.from_numpy(padded([*source, END], longest).astype(np.int64))[None].to(place)
+    written = torch.from_numpy(padded([END, *target], longest).astype(np.int64))[None].to(place)
     with torch.inference_mode():
         memory = model.read(given[:, : int((given != PADDING).sum())])
         hidden = model.write(written[:, : int((written != PADDING).sum())], memory)
-        return np.asarray(model.lexicon.look(hidden, memory, 0)[0].numpy(), np.float32)
+        return np.asarray(model.lexicon.look(hidden, memory, 0)[0].cpu().numpy(), np.float32)
 
 
 def _grid(chances: npt.NDArray[np.float32], across: Sequence[str], down: Sequence[str]) -> str:

@@ -39,7 +39,7 @@ def work(model: "nn.Module", batch: Batch, begin: Begin) -> "Tensor":
     network = translator(model)
     source, target = batch["source"].long(), batch["target"].long()  # [B, S], [B, T + 1]
     item, position = _places(batch)
-    lengths = [(side != PADDING).sum(1).numpy() for side in (source, target[:, 1:])]  # [B] each
+    lengths = [(side != PADDING).sum(1).cpu().numpy() for side in (source, target[:, 1:])]  # [B] each
     along = position / np.maximum(1, lengths[1] - 1)[item]
     begin(source, np.round(along * (lengths[0] - 1)[item]).astype(np.int64))
     memory = network.read(source)
@@ -49,7 +49,7 @@ def work(model: "nn.Module", batch: Batch, begin: Begin) -> "Tensor":
 
 def _places(batch: Batch) -> tuple[Places, Places]:
     """Return pairs, and places of their targets after which something comes: [N] each."""
-    lengths = (batch["target"].numpy()[:, 1:] != PADDING).sum(1)
+    lengths = (batch["target"].cpu().numpy()[:, 1:] != PADDING).sum(1)
     chosen = [np.unique(np.linspace(0, length - 1, min(_PLACES, length)).astype(np.int64)) for length in lengths]
     item = np.repeat(np.arange(len(chosen)), [len(each) for each in chosen])
     return item, np.concatenate(chosen)

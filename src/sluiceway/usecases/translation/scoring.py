@@ -32,7 +32,7 @@ def predict(model: "nn.Module", batch: Batch, encoding: Encoding) -> Outcomes:
     )
     _, bits, _ = costs(model, batch)
     source, wanted, said = ([text.strip() for text in side] for side in (source, wanted, said))
-    return outcomes_of(source, wanted, said, bits.double().numpy(), batch["bytes"].numpy())
+    return outcomes_of(source, wanted, said, bits.double().cpu().numpy(), batch["bytes"].cpu().numpy())
 
 
 def outcomes_of(

@@ -73,9 +73,9 @@ def _search(model: "Translator", source: "Tensor", beam: int, strength: float, l
     count = len(source)
     finished: list[list[Found]] = [[] for _ in range(count)]
     # Each row is one beginning of one sentence; rows of a sentence stand together, the likeliest first.
-    owner = torch.arange(count)
-    written = torch.full((count, 1), END)
-    total = torch.zeros(count)
+    owner = torch.arange(count, device=source.device)
+    written = torch.full((count, 1), END, device=source.device)
+    total = torch.zeros(count, device=source.device)
     memory = model.read(source)
     for length in range(1, longest + 1):
         chances = _next(model, written, memory)  # [R, V]
@@ -105,7 +105,7 @@ def _next(model: "Translator", written: "Tensor", memory: "Memory") -> "Tensor":
 
     first = written.shape[1] - 1
     hidden = model.write(written[:, -1:], memory)
-    everywhere = torch.ones(len(written), 1, dtype=torch.bool)
+    everywhere = torch.ones(len(written), 1, dtype=torch.bool, device=written.device)
     logits = model.logits(hidden, memory, everywhere, first).float()
     logits[:, PADDING] = -torch.inf
     return logits.log_softmax(-1)
@@ -120,7 +120,7 @@ def _best(scores: "Tensor", owner: "Tensor", beam: int) -> tuple["Tensor", "Tens
 
     vocabulary = scores.shape[1]
     few, tokens = scores.topk(min(2 * beam, vocabulary), 1)  # no sentence needs more of one row
-    rows = torch.arange(len(scores))[:, None].expand_as(few).flatten()
+    rows = torch.arange(len(scores), device=scores.device)[:, None].expand_as(few).flatten()
     few, tokens = few.flatten(), tokens.flatten()
     sentence = owner[rows]
     order = torch.argsort(few, descending=True, stable=True)
@@ -141,14 +141,15 @@ def _place(sentence: "Tensor") -> "Tensor":
     """Return the place of each row among those of its sentence."""
     import torch
 
-    return torch.arange(len(sentence)) - torch.searchsorted(sentence, sentence)
+    return torch.arange(len(sentence), device=sentence.device) - torch.searchsorted(sentence, sentence)
 
 
 def _hopeless(finished: list[list[Found]], owner: "Tensor", total: "Tensor", most: float, beam: int) -> "Tensor":
     """Return which beginnings come too late, as W translations are finished, or can no longer come to be the best."""
     import torch
 
-    best = torch.tensor([max((one.score for one in each), default=-torch.inf) for each in finished])
-    enough = torch.tensor([len(each) >= beam for each in finished])
+    scores = [max((one.score for one in each), default=-torch.inf) for each in finished]
+    best = torch.tensor(scores, device=total.device)
+    enough = torch.tensor([len(each) >= beam for each in finished], device=owner.device)
     # A probability only falls, and is divided by at most the penalty of the longest.
     return enough[owner] | (total / most <= best[owner])
