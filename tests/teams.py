@@ -21,9 +21,18 @@ FULL = Job.model_validate(
         "budget": {"hours": 6.0},
         "grace": 90,
         "image": "registry.example.org/sluiceway:0.1.0",
+        "env": {"MLFLOW_TRACKING_URI": "https://tracking.example.org", "NCCL_DEBUG": "WARN"},
         "secrets": ["SLACK_WEBHOOK", "MLFLOW_TRACKING_PASSWORD"],
         "notify": {"webhook": "SLACK_WEBHOOK"},
-        "kubernetes": {"queue": "nightly", "priority_class": "batch", "node_selector": {"gpu": "a100"}},
+        "kubernetes": {
+            "queue": "nightly",
+            "priority_class": "batch",
+            "node_selector": {"gpu": "a100"},
+            "tolerations": [{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}],
+            "pull_secrets": ["registry"],
+            "pod_account": "trainer",
+            "annotations": {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"},
+        },
         "slurm": {"partition": "gpu", "account": "vision", "nodes": 2, "setup": ["module load cuda"]},
     }
 )

@@ -30,7 +30,8 @@ def of(seen: Iterable[Seen], what: str) -> Seen:
 # Looks.
 
 
-def test_looks_are_taken_at_once_in_order_and_none_hangs() -> None:
+def test_looks_are_taken_at_once_in_order_and_none_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base.os, "getloadavg", lambda: (0.0, 0.0, 0.0))
     end, both = threading.Event(), threading.Barrier(2)
 
     def together(name: str) -> Callable[[], list[Seen]]:
@@ -48,6 +49,19 @@ def test_looks_are_taken_at_once_in_order_and_none_hangs() -> None:
     end.set()
     assert [(each.what, each.state) for each in seen] == [("a", "ok"), ("h", "fault"), ("b", "ok")]
     assert seen[1].found == "no answer within 0.2 s"
+    assert "--seconds 60" in seen[1].way_out
+
+
+@pytest.mark.parametrize(("load", "state"), [(0.0, "fault"), (1000.0, "warning")])
+def test_a_command_without_an_answer_is_no_fault_on_a_busy_machine(
+    load: float, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base.os, "getloadavg", lambda: (load, 0.0, 0.0))
+    (seen,) = look([Look("GPUs", lambda: [base.run("sleep", "60", seconds=0.1)])], 30)  # type: ignore[list-item]
+    assert seen.state == state
+    assert seen.found.startswith("`sleep` gave no answer within 0.1 s")
+    assert ("the machine is busy: load 1000 on" in seen.found) == (state == "warning")
+    assert "--seconds 60" in seen.way_out
 
 
 def test_errors_become_faults_with_their_way_out() -> None:
@@ -299,10 +313,18 @@ def test_kubernetes_that_is_missing_or_forbids_is_noticed(tmp_path: Path, monkey
 
 
 def test_a_machine_without_schedulers_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert only(schedulers.schedules()).state == "fault"
-    program(tmp_path, "crontab", "true", monkeypatch)
-    assert only(schedulers.schedules()).state == "ok"
+    def seen_with(name: str, script: str) -> Seen:
+        if name:
+            program(tmp_path, name, script, monkeypatch)
+        monkeypatch.setenv("PATH", str(tmp_path))
+        return only(schedulers.schedules(30))
+
+    assert seen_with("", "").state == "fault"
+    without_bus = seen_with("systemctl", "echo no bus >&2; exit 1")
+    assert without_bus.state == "fault"
+    assert "XDG_RUNTIME_DIR" in without_bus.way_out
+    assert seen_with("crontab", "true").found.startswith("cron: ")
+    assert seen_with("systemctl", "true").found.startswith("cron and systemd: ")
 
 
 def test_missing_and_open_secrets_are_noticed_and_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

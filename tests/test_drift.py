@@ -202,8 +202,9 @@ def test_the_reference_of_options_is_up_to_date() -> None:
 
 
 def test_the_reference_names_options_and_types_as_people_do() -> None:
-    text = read("docs/params.md")
-    assert not re.findall(r"typing\.|Annotated|FieldInfo|NoneType|<class|JsonValue", text)
+    text, jobs = read("docs/params.md"), read("docs/job-options.md")
+    assert not re.findall(r"typing\.|Annotated|FieldInfo|NoneType|<class|JsonValue", text + jobs)
+    assert "| `secrets` | list of name of an environment variable |" in jobs
     assert "| `list` | text \\| null |" in text  # as it stands in params.yaml, not as the code has it
     assert "| `widths` | list of integer, >= 1 |" in text
 

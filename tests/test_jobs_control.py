@@ -54,7 +54,7 @@ def test_a_run_outlives_its_terminal_and_is_followed_and_ended_from_another(tmp_
     )
     assert "preempted" in job(kept.project, "cancel", "nightly", **kept.env())
     said, _ = follower.communicate(timeout=300)
-    assert follower.returncode == 75
+    assert follower.returncode == 130  # what 75 says, schedulers begin again
     assert said.startswith("job nightly: digits at main")
     assert "nightly: told to stop; what was done is saved" in said
     assert (tmp_path / "saved").read_text(encoding="utf-8") == "1"
@@ -79,7 +79,7 @@ def test_what_cannot_begin_says_why(tmp_path: Path) -> None:
     ("where", "said"),
     [
         ("slurm", "sbatch slurm/nightly.sbatch"),
-        ("kubernetes, image: 'a:1'", "kubectl create -f k8s/rayjob.yaml"),
+        ("kubernetes, image: 'a:1'", "kubectl create -f k8s/nightly-rayjob.yaml"),
     ],
 )
 def test_what_a_scheduler_takes_is_handed_over_by_its_own_command(where: str, said: str, tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ CRONTAB = """\
 [ "$1" = -l ] && { cat "$FAKE/table" 2>/dev/null || { echo "no crontab for me" >&2; exit 1; }; exit; }
 [ "$1" = - ] && cat > "$FAKE/table"
 """
-SYSTEMCTL = 'echo "$*" >> "$FAKE/systemctl.log"'
+SYSTEMCTL = 'echo "$*" >> "$FAKE/systemctl.log"; [ ! -e "$FAKE/no-bus" ] || { echo "no medium found" >&2; exit 1; }'
 
 
 def described(folder: Path, text: str) -> Project:
@@ -195,9 +195,34 @@ def test_units_are_written_begun_and_taken_away(tmp_path: Path) -> None:
     assert {path.name for path in folder.iterdir()} == {"sluiceway-nightly.service", "sluiceway-nightly.timer"}
     assert log.read_text(encoding="utf-8").splitlines() == [
         "--user daemon-reload",
+        "--user daemon-reload",
         "--user enable sluiceway-nightly.timer",
         "--user restart sluiceway-nightly.timer",
     ]
     job(project, "uninstall", "nightly", "--to", "systemd")
     assert list(folder.iterdir()) == []
     assert "--user disable --now sluiceway-nightly.timer" in log.read_text(encoding="utf-8")
+
+
+def test_a_systemd_that_cannot_be_reached_gets_no_units_and_keeps_none(tmp_path: Path) -> None:
+    project = described(tmp_path, PLAIN)
+    project.environment()
+    folder, bus = tmp_path / "config" / "systemd" / "user", tmp_path / "fake" / "no-bus"
+    bus.touch()
+    said = job(project, "install", "nightly", "--to", "systemd", "--yes", check=1)
+    assert "XDG_RUNTIME_DIR" in said
+    assert not folder.exists()
+    bus.unlink()
+    job(project, "install", "nightly", "--to", "systemd", "--yes")
+    bus.touch()
+    assert "XDG_RUNTIME_DIR" in job(project, "uninstall", "nightly", "--to", "systemd", check=1)
+    assert list(folder.iterdir()) == []
+
+
+def test_a_schedule_goes_with_a_job_that_is_no_longer_described(tmp_path: Path) -> None:
+    project = described(tmp_path, PLAIN)
+    job(project, "install", "nightly", "--to", "cron", "--yes")
+    (project.root / "infra/jobs.yaml").write_text(f"jobs:\n  other: {PLAIN}\n", encoding="utf-8")
+    job(project, "uninstall", "nightly", "--to", "cron")
+    assert (tmp_path / "fake" / "table").read_text(encoding="utf-8") == ""
+    assert "unknown job 'nightly'" in job(project, "uninstall", "nightly", "--to", "cron", check=2)

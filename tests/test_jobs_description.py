@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from projects import ROOT
 from sluiceway.errors import ConfigError, UnknownName
-from sluiceway.launch.jobs import read_job, read_jobs
+from sluiceway.launch.description import read_job, read_jobs
 from sluiceway.launch.schedules import explain, is_due, last_due, next_due
+from sluiceway.stages.job_control import listed
+from sluiceway.stages.job_described import job_of
 
 
 def project(folder: Path, jobs: str, train: str = "{}") -> Path:
@@ -41,6 +43,11 @@ jobs:
     ray: {address: "10.0.0.1"}
   weekly:
     schedule: {cron: "@daily"}
+  Bad_Name:
+    pipeline: digitz
+    where: k8s
+    secrets: hook
+    notify: loud
 """
     with pytest.raises(ConfigError) as caught:
         read_jobs(project(tmp_path, text))
@@ -54,14 +61,19 @@ jobs:
         "jobs.nightly.resources.gpu: no such option; did you mean 'gpus'?",
         "jobs.nightly.image: 'sluiceway:latest' names no version",
         "jobs.nightly.budget.hours: -1 should be greater than 0",
-        "jobs.nightly.secrets.0: 'not a name'",
+        "jobs.nightly.secrets.0: is the name of an environment variable, such as SLACK_WEBHOOK",
         "jobs.nightly.triggers: nothing would ever start this job",
         "jobs.nightly.ray.address: '10.0.0.1' is no address of a Jobs API: write http://host:8265",
         "jobs.weekly.pipeline: is missing",
         "jobs.weekly.schedule.cron: '@daily' has 1 fields and not 5",
+        "jobs.Bad_Name: a job's name is 1 to 40 of a-z, 0-9 and -",
+        "jobs.Bad_Name.pipeline: 'digitz' is no pipeline; did you mean 'digits'?",
+        "jobs.Bad_Name.where: 'k8s' is not one of local, ray, kubernetes, slurm\n",
+        "jobs.Bad_Name.secrets: 'hook' should be a valid list",
+        "jobs.Bad_Name.notify: 'loud' should be keys with values",
     ):
         assert fault in said
-    assert "13 faults" in said
+    assert "18 faults" in said
     assert "docs/job-options.md" in caught.value.hint
 
 
@@ -71,6 +83,18 @@ jobs:
         ("{pipeline: digts}", "'digts' is no pipeline; did you mean 'digits'?"),
         ("{pipeline: digits}", "1 is less than the 2 that pipelines/digits/params.yaml trains on; write workers: 2"),
         ("{pipeline: digits, where: kubernetes}", "image is missing: infra/Dockerfile builds one"),
+        (
+            "{pipeline: digits, env: {API_KEY: x}}",
+            "env: API_KEY looks like a secret: name it under secrets",
+        ),
+        ("{pipeline: digits, env: {URI: 'http://a:b@host'}}", "URI looks like a secret"),
+        ("{pipeline: digits, env: {'a b': x}}", "jobs.nightly.env.a b: is the name of an environment variable"),
+        ("{pipeline: digits, kubernetes: {tolerations: [{kye: gpu}]}}", "tolerations.0.kye: no such option; did you"),
+        ("{pipeline: digits, kubernetes: {tolerations: [{value: x}]}}", "bears every taint"),
+        (
+            "{pipeline: digits, kubernetes: {tolerations: [{key: x, operator: Exists, value: y}]}}",
+            "one for any value",
+        ),
         ("{pipeline: digits, notify: {webhook: SLACK}}", "SLACK is not among the secrets"),
         ("{pipeline: digits, schedule: {cron: '0 0 L * *'}}", "not every scheduler reads"),
         ("{pipeline: digits, schedule: {cron: '0 0 31 2 *'}}", "bad day-of-month"),
@@ -86,6 +110,63 @@ def test_what_does_not_fit_is_told(job: str, said: str, tmp_path: Path) -> None:
 def test_a_name_that_no_scheduler_takes_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="a job's name is 1 to 40 of a-z, 0-9 and -"):
         read_jobs(project(tmp_path, f"jobs:\n  {name}: {{pipeline: digits}}\n"))
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        "{notify: {webhook: 'https://hooks.example.org/T0/hunter2'}}",
+        "{notify: 'https://hooks.example.org/T0/hunter2'}",
+        "{notify: {on: ['https://hooks.example.org/T0/hunter2']}}",
+        "{secrets: ['https://hooks.example.org/T0/hunter2']}",
+        "{secrets: 'https://hooks.example.org/T0/hunter2'}",
+        "{ray: {address: 'http://ann:hunter2@head:8265'}}",
+        "{notify: {webhook: https://hooks.example.org/T0/hunter2: }}",
+    ],
+)
+def test_an_address_that_was_pasted_is_not_printed(job: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_jobs(project(tmp_path, f"jobs:\n  nightly: {job}\n"))
+    assert "hunter2" not in caught.value.message
+
+
+def test_a_job_is_read_whatever_the_others_are_like(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = """
+jobs:
+  nightly: {pipeline: digits}
+  moon: {pipeline: digits, where: moon}
+  strange: {pipeline: digitz}
+  No_Name: {pipeline: digits}
+  nothing:
+"""
+    root = project(tmp_path, text)
+    assert job_of(root, "nightly").pipeline == "digits"
+    told = capsys.readouterr().err
+    for fault in (
+        "jobs.moon.where: 'moon'",
+        "jobs.strange.pipeline",
+        "jobs.No_Name: a job's name",
+        "jobs.nothing: None",
+    ):
+        assert fault in told
+    with pytest.raises(ConfigError, match=r"1 fault:\n.*jobs\.moon\.where: 'moon' is not one of"):
+        job_of(root, "moon")
+    with pytest.raises(ConfigError, match="has 4 faults"):
+        listed(root)
+    assert "nightly  digits" in capsys.readouterr().out
+
+
+def test_a_file_without_jobs_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = project(tmp_path, "jobs:\n")
+    listed(root)
+    assert "has no jobs yet" in capsys.readouterr().out
+    with pytest.raises(UnknownName, match="unknown job 'nightly'"):
+        read_job(root, "nightly")
+
+
+def test_parameters_of_the_pipeline_that_cannot_be_read_are_told_elsewhere(tmp_path: Path) -> None:
+    root = project(tmp_path, "jobs:\n  nightly: {pipeline: digits}\n", "{workers: [")
+    assert read_job(root, "nightly").resources.workers == 1
 
 
 def test_an_unknown_job_lists_the_known_ones(tmp_path: Path) -> None:

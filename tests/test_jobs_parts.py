@@ -12,15 +12,18 @@ from typing import Any
 import pytest
 
 from sluiceway.data.places import home
-from sluiceway.errors import Busy, LaunchError
+from sluiceway.errors import Busy, ConfigError, LaunchError
 from sluiceway.gates.verdict import Check, Verdict
 from sluiceway.launch.changes import Changes, Failure, changes_of, decide, drifted, failure_of
 from sluiceway.launch.commands import Commands, Stopped, environment
-from sluiceway.launch.jobs import Notify, Triggers
+from sluiceway.launch.jobs import Job, Notify, Triggers
 from sluiceway.launch.notify import notify, payload, plain
 from sluiceway.launch.outcome import EXIT, Outcome, closed, registered
 from sluiceway.launch.records import JobPlaces
-from sluiceway.launch.worktree import merged_lock
+from sluiceway.launch.secrets import secrets_of
+from sluiceway.launch.worktree import git, merged_lock, source
+from sluiceway.stages.job_results import Results
+from slurm import free_ports
 
 # What is worth a run.
 
@@ -110,10 +113,27 @@ def verdict(gate: Any, passed: bool) -> Verdict:
 def test_a_closed_gate_is_3_and_a_preemption_75() -> None:
     assert EXIT == {"promoted": 0, "unchanged": 0, "failed": 1, "kept": 3, "closed": 3, "preempted": 75}
     assert registered("nightly", "digits", "digits", 4, True, verdict("model", True)).event == "promoted"
-    assert registered("nightly", "digits", "digits", 4, False, verdict("model", False)).exit_code == 3
+    for before, said in ((None, "there is no champion yet"), (3, "the champion stays"), (0, "the champion stays")):
+        kept = registered("nightly", "digits", "digits", 4, False, verdict("model", False), before)
+        assert kept.exit_code == 3
+        assert kept.sentence.startswith(f"nightly: digits version 4 is registered, {said}; the model gate is closed: ")
     assert closed("nightly", verdict("cost", False)).sentence == (
         "nightly: the cost gate of digits is closed: 3 < 4 & so on"
     )
+
+
+def test_a_closed_gate_shows_the_verdicts_of_its_own_run_and_its_page(tmp_path: Path) -> None:
+    results = Results(tmp_path, "digits")
+    for gate in ("data", "cost", "model"):
+        verdict(gate, False).write(results.reports / "verdicts" / f"{gate}.json")
+    assert [each.gate for each in results.verdicts("data")] == ["data"]
+    assert [each.gate for each in results.verdicts("cost")] == ["data", "cost"]
+    assert [each.gate for each in results.verdicts()] == ["data", "cost", "model"]
+    assert results.page() == {}
+    page = results.reports / "data" / "index.html"
+    page.parent.mkdir()
+    page.touch()
+    assert results.page() == {"report": str(page)}
 
 
 def test_a_message_is_one_sentence_and_links() -> None:
@@ -246,6 +266,59 @@ def test_a_stage_that_does_not_listen_is_killed_when_the_grace_is_over(tmp_path:
     assert not (tmp_path / "heard").exists()
 
 
+def test_waiting_ends_with_the_job(tmp_path: Path) -> None:
+    running, _ = commands(tmp_path)
+    threading.Timer(0.2, running.stop, ("preempted",)).start()
+    with pytest.raises(Stopped, match="preempted"):
+        running.pause(60)
+
+
+def test_a_network_that_is_not_there_yet_is_waited_for_and_a_wrong_address_is_not(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    there, root = tmp_path / "there.git", tmp_path / "root"
+    git(tmp_path, "init", "-q", "--bare", "-b", "main", str(there))
+    git(tmp_path, "init", "-q", "-b", "main", str(root))
+    for name in ("user.name", "user.email"):
+        git(root, "config", name, "t")
+    git(root, "commit", "-q", "--allow-empty", "-m", "one")
+    git(root, "push", "-q", str(there), "main")
+    git(root, "remote", "add", "origin", f"http://127.0.0.1:{port}/there.git")
+    waited: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waited.append(seconds)
+        git(root, "remote", "set-url", "origin", str(there))
+
+    assert source(root, "nightly", "main", "origin", wait=wait).commit == git(root, "rev-parse", "main")
+    assert len(waited) == 1
+    git(root, "remote", "set-url", "origin", f"http://127.0.0.1:{port}/there.git")
+    with pytest.raises(LaunchError, match="git fetch"):
+        source(root, "nightly", "main", "origin", wait=wait, patience=-1)
+    git(root, "remote", "set-url", "origin", str(tmp_path / "nowhere.git"))
+    with pytest.raises(LaunchError, match="git fetch"):
+        source(root, "nightly", "main", "origin", wait=wait)
+    assert len(waited) == 1
+
+
+def test_what_a_job_sets_is_there_unless_it_is_set_already(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEPT", "mine")
+    monkeypatch.delenv("MADE", raising=False)
+    job = Job.model_validate({"pipeline": "p", "env": {"KEPT": "theirs", "MADE": "theirs"}})
+    assert secrets_of(tmp_path, job) == {"MADE": "theirs"}
+
+
+def test_a_line_that_sets_nothing_is_told_and_not_shown(tmp_path: Path) -> None:
+    path = tmp_path / "own.env"
+    path.touch(0o600)
+    path.write_text("# mine\n\nexport MADE='it'\nhunter2\n", encoding="utf-8")
+    job = Job.model_validate({"pipeline": "p", "env_file": "own.env"})
+    with pytest.raises(ConfigError, match=r"line 4 of .*own\.env is not NAME=value") as caught:
+        secrets_of(tmp_path, job)
+    assert "hunter2" not in caught.value.message
+    path.write_text("# mine\n\nexport MADE='it'\n", encoding="utf-8")
+    assert secrets_of(tmp_path, job) == {"MADE": "it"}
+
+
 def test_nothing_is_begun_after_the_end(tmp_path: Path) -> None:
     running, _ = commands(tmp_path)
     running.stop("budget")
@@ -268,5 +341,8 @@ def test_what_a_command_says_is_kept_and_its_failure_told(tmp_path: Path) -> Non
     assert log.getvalue() == "out\nerr\n"
     with pytest.raises(LaunchError, match=r"ended with 4: out \| err"):
         done.checked()
+    complaint = "ERROR: failed to push - no remote specified"
+    with pytest.raises(LaunchError, match=f"ended with 4: {complaint}$"):
+        running.run("sh", "-c", f"echo first; echo '{complaint}'; echo a; echo b; echo c; exit 4").checked()
     assert running.run("echo", "quiet", quiet=True).output == "quiet\n"
     assert "quiet" not in log.getvalue()

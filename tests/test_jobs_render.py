@@ -3,7 +3,9 @@
 import copy
 import importlib.metadata
 import json
+import os
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -20,6 +22,7 @@ from sluiceway.errors import ConfigError
 from sluiceway.launch.jobs import Job
 from sluiceway.launch.render import RENDERERS
 from sluiceway.launch.render.place import Place
+from sluiceway.stages.job_render import render as write
 from teams import FULL, PLAIN
 
 GOLDEN = Path(__file__).parent / "golden" / "jobs"
@@ -167,14 +170,38 @@ def test_no_pod_is_root_or_holds_a_secret() -> None:
             assert container["securityContext"]["allowPrivilegeEscalation"] is False
             assert container["resources"]["limits"].keys() >= {"cpu", "memory"}
             in_clear = {variable["name"] for variable in container.get("env", []) if "value" in variable}
-            assert in_clear <= {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"}
+            assert in_clear <= {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S", *FULL.env}
+
+
+def test_pods_that_train_go_where_gpus_are_with_what_they_need() -> None:
+    for case in ("kubernetes-full", "kubernetes-one"):
+        cluster = documents(case)[0]["spec"]["rayClusterSpec"]
+        groups = cluster.get("workerGroupSpecs") or [cluster["headGroupSpec"]]
+        pod = groups[0]["template"]["spec"]
+        assert pod["nodeSelector"] == {"gpu": "a100"}
+        assert pod["tolerations"] == [{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}]
+        assert pod["serviceAccountName"] == "trainer"
+        assert {"name": "NCCL_DEBUG", "value": "WARN"} in pod["containers"][0]["env"]
+    found = [pod for _, document in kubernetes_documents() for pod in pods(document)]
+    assert all(pod["imagePullSecrets"] == [{"name": "registry"}] for pod in found)
+    head = documents("kubernetes-full")[0]["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]
+    assert "tolerations" not in head["spec"]  # beside workers it needs no GPU
+    assert head["metadata"]["annotations"] == FULL.kubernetes.annotations
+
+
+@pytest.mark.parametrize("target", ["kubernetes", "slurm"])
+def test_places_that_would_idle_are_refused(target: str, tmp_path: Path) -> None:
+    """One worker trains where the job itself runs: beside four pods with a GPU each, on one that has none."""
+    with pytest.raises(ConfigError, match="workers: 4 is more than the 1 that pipelines/digits") as caught:
+        written(tmp_path, target, resources={"workers": 4, "gpus": 1}, image="a:1")
+    assert "workers: 1 there, or train: {workers: 4}" in caught.value.hint
 
 
 def test_the_grace_of_pods_outlasts_the_jobs_own() -> None:
     spec = documents("kubernetes-full")[0]["spec"]["rayClusterSpec"]
     head = spec["headGroupSpec"]["template"]["spec"]
     assert head["terminationGracePeriodSeconds"] > FULL.grace
-    assert head["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][-3:] == ["job", "cancel", "nightly"]
+    assert head["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][-3:] == ["cancel", "--requeue", "nightly"]
     (workers,) = spec["workerGroupSpecs"]
     assert workers["replicas"] == 4
     worker = workers["template"]["spec"]
@@ -204,6 +231,13 @@ def test_a_percent_sign_does_not_end_the_command_in_a_crontab() -> None:
     assert not any(re.search(r"(?<!\\)%", line) for line in lines)
 
 
+def test_systemd_kills_only_after_the_job_had_time_to_tell() -> None:
+    (stop,) = re.findall(
+        r"^TimeoutStopSec=(\d+)$", rendered("systemd-plain")["sluiceway-nightly.service"], re.MULTILINE
+    )
+    assert int(stop) == PLAIN.grace + 30
+
+
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
 @pytest.mark.parametrize("case", ["systemd-plain", "systemd-full"])
 def test_systemd_takes_the_units(case: str, tmp_path: Path) -> None:
@@ -223,6 +257,46 @@ def test_systemd_takes_the_units(case: str, tmp_path: Path) -> None:
 def verified(folder: Path, files: dict[str, str]) -> subprocess.CompletedProcess[str]:
     command = ["systemd-analyze", "verify", "--man=no", *(str(folder / name) for name in files)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def written(folder: Path, target: str = "slurm", **options: Any) -> Path:
+    """Write two jobs for a scheduler as they are typed, and return the folder with what was rendered."""
+    root = folder / "pro ject"
+    (root / "infra").mkdir(parents=True)
+    (root / "params.yaml").write_text("pipelines: {digits: {code: src}}\n", encoding="utf-8")
+    job = {"pipeline": "digits", "where": "slurm", "schedule": {"cron": "30 2 * * *"}, **options}
+    (root / "infra" / "jobs.yaml").write_text(json.dumps({"jobs": {"nightly": job, "weekly": job}}), encoding="utf-8")
+    for name in ("nightly", "weekly"):
+        write(root, name, target, root / "batch")
+    return root / "batch"
+
+
+def option(text: str, name: str) -> str:
+    (value,) = re.findall(rf"^#S(?:BATCH|CRON) --{name}=(.+)$", text, re.MULTILINE)
+    return str(value)
+
+
+def test_slurm_finds_the_folder_of_the_log_and_scrontab_the_script(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = written(tmp_path)
+    for name in ("nightly", "weekly"):
+        table = (folder / f"{name}.scrontab").read_text(encoding="utf-8")
+        for text in (table, (folder / f"{name}.sbatch").read_text(encoding="utf-8")):
+            assert Path(option(text, "output")).parent.is_dir()
+        (line,) = [each for each in table.splitlines() if not each.startswith("#")]
+        (program,) = shlex.split(line)[5:]
+        assert os.access(program, os.X_OK)
+        assert Path(program) == folder / f"{name}.sbatch"
+        assert table.startswith(f"# >>> sluiceway job {name} of {folder.parent}\n")  # beside those of other jobs
+    said = capsys.readouterr().out
+    assert f"sbatch '{folder}/nightly.sbatch'  one run, now" in said
+    assert f"scrontab -e  the schedule: paste {folder}/weekly.scrontab beside what is there" in said
+
+
+def test_nodes_that_see_the_project_elsewhere_find_the_script_there(tmp_path: Path) -> None:
+    table = (written(tmp_path, slurm={"project": "/nodes/it"}) / "nightly.scrontab").read_text(encoding="utf-8")
+    assert "\n30 2 * * * /nodes/it/batch/nightly.sbatch\n" in table
 
 
 def test_scrontab_knows_no_time_zone() -> None:

@@ -6,11 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from projects import BIN, ROOT
-from sluiceway.launch.jobs import read_job
+from projects import ROOT
 from sluiceway.launch.records import JobPlaces
-from sluiceway.launch.render import RENDERERS
-from sluiceway.launch.render.place import Place
+from sluiceway.stages.job_render import render
 from slurm import Slurm, missing, slurm
 from teams import Kept, keep_quick
 
@@ -59,10 +57,10 @@ def test_a_closed_gate_is_not_queued_again(cluster: Slurm, tmp_path: Path) -> No
 def submit(cluster: Slurm, kept: Kept, **env: str) -> str:
     """Submit what `sluiceway job render` writes, and return its number."""
     root = kept.project.root
-    text = RENDERERS["slurm"]("nightly", read_job(root, "nightly"), Place(str(root), str(BIN / "sluiceway")))
-    script = kept.folder / "nightly.sbatch"
-    script.parent.mkdir(parents=True)
-    script.write_text(text["nightly.sbatch"].replace("--mem=4096M", "--mem=100M"), encoding="utf-8")
+    render(root, "nightly", "slurm", root / "slurm")
+    script = root / "slurm" / "nightly.sbatch"
+    text = script.read_text(encoding="utf-8")
+    script.write_text(text.replace("--mem=4096M", "--mem=100M"), encoding="utf-8")
     environment = kept.project.environment(PYTHONPATH=str(ROOT / "src"), **env)
     return cluster.run("sbatch", "--parsable", str(script), cwd=root, **environment)
 

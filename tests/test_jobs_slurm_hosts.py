@@ -40,6 +40,7 @@ def test_a_job_is_preempted_goes_on_and_hands_its_exit_code_on(
 ) -> None:
     made, hosts = cluster
     kept = keep_quick(tmp_path)
+    (kept.project.root / "pipelines/digits/params.yaml").write_text("train: {workers: 2}\n", encoding="utf-8")
     kept.describe(**JOB)
     (kept.origin / "told.txt").write_text("look slow weak\n", encoding="utf-8")
     number = begin(made, hosts, kept)

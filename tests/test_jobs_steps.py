@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
+from sluiceway.launch.leftovers import left_behind
 from teams import Kept, keep_quick
 
 pytestmark = pytest.mark.slow
@@ -93,7 +94,10 @@ def test_new_data_is_fetched_run_and_told(kept: Kept, receiver: Receiver) -> Non
 def test_a_closed_data_gate_is_no_crash_and_told_once(kept: Kept, receiver: Receiver) -> None:
     kept.describe(secrets=["HOOK"], notify={"webhook": "HOOK"}, retries=3)
     tell(kept, "bad")
+    receiver.answers[:] = [400]
     said = kept.job(check=3, HOOK=receiver.url)
+    assert "the webhook in HOOK was not told: it answered 400" in said
+    assert "was not told" not in kept.job("--closed-is-ok", HOOK=receiver.url)  # what nobody heard is told again
     assert "nightly: the data gate of digits is closed: data looks 0.5 far" in said
     assert "try 1 of" not in said
     assert "dvc.lock" in branch(kept, "diff", "--name-only", "main", "sluiceway/nightly")
@@ -101,10 +105,12 @@ def test_a_closed_data_gate_is_no_crash_and_told_once(kept: Kept, receiver: Rece
     assert "Running stage" not in again
     assert "the data gate of digits is closed" in again
     assert beside(kept, "gate.count") == "1"
-    assert len(receiver.heard) == 1
+    assert len(receiver.heard) == 2
     assert kept.job("--closed-is-ok", HOOK=receiver.url)
     tell(kept, "good")
     assert "is the new champion" in kept.job(HOOK=receiver.url)
+    tell(kept, "bad once more")
+    assert "model gate" not in kept.job(check=3, HOOK=receiver.url)  # it was not asked in this run
 
 
 @pytest.mark.parametrize(
@@ -198,6 +204,32 @@ def test_a_job_that_is_killed_leaves_nothing_in_the_way(kept: Kept) -> None:
     assert listed == ["", "promoted"]
 
 
+def test_cancel_ends_what_a_killed_job_left_behind_with_its_work_saved(kept: Kept) -> None:
+    tell(kept, "slow")
+    process = running(kept)
+    process.kill()
+    process.communicate()
+    assert left_behind(kept.folder / "tree")
+    said = kept.project.run("sluiceway", "job", "attach", "nightly", check=False, **kept.env())
+    assert said.returncode == 1
+    assert "`sluiceway job cancel nightly` ends it" in said.stdout
+    said = kept.project.run("sluiceway", "job", "cancel", "nightly", **kept.env())
+    assert "lost: what it left behind has ended" in said.stdout
+    assert beside(kept, "saved") == "1"
+    assert left_behind(kept.folder / "tree") == []
+    again = kept.project.run("sluiceway", "job", "cancel", "nightly", **kept.env())
+    assert "lost: it had ended" in again.stdout
+
+
+def test_what_could_not_be_saved_is_told(kept: Kept) -> None:
+    tell(kept, "slow full")
+    process = running(kept)
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
+    told = "nightly: told to stop; step 5 could not be saved, the last checkpoint is that of step 0"
+    assert kept.last()["sentence"] == told
+
+
 def dvc_of(pid: int) -> int:
 
     (child,) = [each for each in psutil.Process(pid).children() if "repro" in each.cmdline()]
@@ -229,6 +261,16 @@ def test_what_the_ref_has_now_is_run_and_its_parents_say_so(kept: Kept, tmp_path
     tips = branch(kept, "rev-parse", "sluiceway/nightly^1", "sluiceway/nightly^2").split()
     assert tips == [first, branch(kept, "rev-parse", "main")]
     assert branch(kept, "show", "sluiceway/nightly:pipelines/digits/params.yaml") == "train: {lr: 0.2}"
+
+
+def test_a_remote_that_the_ref_does_not_know_is_told_before_anything_runs(kept: Kept) -> None:
+    kept.project.run("dvc", "remote", "default", "--unset")
+    kept.push("no remote")
+    kept.project.run("dvc", "remote", "default", "store")
+    said = kept.job(check=1)
+    assert said.count("DVC's remote 'store' is in the .dvc/config here, and not in that of the ref") == 1
+    assert "try: commit .dvc/config and push it" in said
+    assert beside(kept, "validate.count") == ""
 
 
 def test_what_is_not_under_dvc_is_told(kept: Kept) -> None:

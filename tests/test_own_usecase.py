@@ -47,7 +47,11 @@ def test_a_use_case_of_ones_own_runs_through_all_stages(houses: Project) -> None
     assert "Traceback" not in said
     scores = houses.json("reports/houses/evaluation.json")
     assert scores["model"]["rmse"]["value"] < scores["baselines"]["mean"]["rmse"]["value"]
-    assert houses.json("reports/houses/registration.json")["version"] == 1
+    first = houses.json("reports/houses/registration.json")
+    assert (first["version"], first["before"]) == (1, None)
+    houses.run("sluiceway", "register", "houses")  # as after a result that could not be pushed
+    again = houses.json("reports/houses/registration.json")
+    assert (again["version"], again["champion"]) == (1, first["champion"])
 
     # Its data gate has eyes: a feature that is the target, in the test split too, is found by the classical learner.
     raw = houses.root / "data" / "raw" / "houses" / "houses.csv"

@@ -7,7 +7,9 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 import tomllib
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -327,6 +329,56 @@ def test_a_backup_that_is_not_what_it_was_fills_nothing(kept: Stores, tmp_path: 
     with pytest.raises(TrackingError, match=r"damaged|layout 2|of postgresql|no backup"):
         backup.restore(other(tmp_path), folder)
     assert not (tmp_path / "new").exists()
+
+
+SQL = (
+    "User (username=bob) already exists. Error: (psycopg2.errors.UniqueViolation) duplicate key "
+    "[SQL: INSERT INTO users] [parameters: {'username': 'bob', 'password_hash': 'scrypt:32768:8:1$hunter2'}]"
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "said", "hint"),
+    [
+        (400, {"error_code": "RESOURCE_ALREADY_EXISTS", "message": SQL}, "bob) already exists.", "user password"),
+        (404, {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "User bob not found"}, "not found", "user list"),
+        (400, {"error_code": "INVALID_PARAMETER_VALUE", "message": "Password too short"}, "too short", ""),
+        (401, "You are not authenticated.", "does not take this name and password (users/create)", "of an admin"),
+        (403, "Permission denied", "does not let this account do so (users/create)", "of an admin"),
+        (0, "", "does not answer (users/create)", "is it up?"),
+    ],
+)
+def test_an_account_that_cannot_be_made_is_told_without_its_hash(
+    status: int, answer: object, said: str, hint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = (answer if isinstance(answer, str) else json.dumps(answer)).encode()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.server_port}")
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        if status:
+            thread.start()
+        else:
+            server.server_close()
+        with pytest.raises(TrackingError) as caught:
+            people.add("bob", "a-long-password", "reader")
+        if status:
+            server.shutdown()
+    assert said in caught.value.message
+    assert hint in caught.value.hint
+    assert bool(caught.value.hint) == bool(hint)
+    assert not re.search("hunter2|SQL|psycopg2|a-long-password", caught.value.message)
 
 
 def test_nothing_that_is_there_is_overwritten(kept: Stores, tmp_path: Path) -> None:

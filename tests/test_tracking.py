@@ -629,6 +629,21 @@ def test_a_damaged_upload_is_not_registered(pipeline: Pipeline, version, model_f
     assert "FAILED" in {str(model.status) for model in models}
 
 
+def test_a_model_is_registered_once(pipeline: Pipeline, version: registry.Version, monkeypatch) -> None:
+    def known(run_id: str = version.run_id, **facts: str) -> registry.Version | None:
+        return registry.registered_before(pipeline, run_id, facts)
+
+    assert known(who="test") == version
+    assert known(who="somebody") is None
+    assert known("fedcba9876543210" * 2, who="test") is None
+    registry.tag(pipeline.root, version, {"who": "test", "verdict": "open"})
+    found = known(who="test")
+    assert found is not None
+    assert (found.number, found.tags["verdict"]) == (version.number, "open")
+    monkeypatch.setattr(registry, "folder_digest", lambda folder: "other")
+    assert known(who="test") is None  # what is damaged is registered again
+
+
 def test_altered_files_are_not_fetched(pipeline: Pipeline, version: registry.Version, tmp_path: Path) -> None:
     altered = registry.Version(version.name, version.number, version.run_id, version.model_id, {registry.DIGEST: "0"})
     with pytest.raises(ModelError, match="damaged"):

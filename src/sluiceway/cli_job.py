@@ -42,6 +42,7 @@ def run(
     """Run a job here and now: fetch, train what is new, push the result, say what it came to.
 
     Exit code 0: done, or nothing to do. 1: crashed. 3: a gate is closed. 75: preempted, its work saved; run it again.
+    130: ended by `job cancel`, its work saved.
     """
     from sluiceway.launch.outcome import EXIT
     from sluiceway.stages.job_run import run as once
@@ -81,11 +82,14 @@ def list_() -> None:
 def cancel(
     job: JobName,
     here: Annotated[bool, typer.Option("--here", help="The run is on this machine, wherever the job belongs.")] = False,
+    requeue: Annotated[
+        bool, typer.Option("--requeue", help="Let its scheduler begin it again: what a scheduler's own hook wants.")
+    ] = False,
 ) -> None:
-    """End the newest run with its work saved; the next one goes on from there."""
+    """End the newest run with its work saved; the next one goes on from there. No scheduler begins it again."""
     from sluiceway.stages.job_control import cancel as end
 
-    raise typer.Exit(end(Path.cwd(), job, here=here))
+    raise typer.Exit(end(Path.cwd(), job, here=here, requeue=requeue))
 
 
 @app.command(epilog="Example:  sluiceway job leave nightly")

@@ -143,8 +143,13 @@ class Busy(SluicewayError):
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ``did you mean 'x'?`` for the closest known name, or the list of known names."""
     choices = sorted(known)
-    close = get_close_matches(name, choices, n=1, cutoff=0.6)
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(choices) or 'none'}"
+    return meant(name, choices) or f"known: {', '.join(choices) or 'none'}"
+
+
+def meant(name: object, known: Iterable[str]) -> str:
+    """Return ``did you mean 'x'?`` for the closest known name, or nothing where none is close."""
+    close = get_close_matches(str(name), sorted(known), n=1, cutoff=0.6)
+    return f"did you mean {close[0]!r}?" if close else ""
 
 
 def unknown(what: str, name: str, known: Iterable[str], otherwise: str = "") -> UnknownName:

@@ -3,7 +3,7 @@
 A use case adds its own sections (``data``, ``encode``, ``model``, ``objective``); the rest is the same for all.
 """
 
-from sluiceway.config.parsing import options_of, parse, read_yaml
+from sluiceway.config.parsing import checked, faulty, options_of, parse, read_yaml
 from sluiceway.config.pipeline import OWN_SECTIONS, TRACKED, PipelineEntry, PipelineParams, ProjectParams, params_type
 from sluiceway.config.sections import (
     CostGateParams,
@@ -42,6 +42,8 @@ __all__ = [
     "Split",
     "Train",
     "Tune",
+    "checked",
+    "faulty",
     "options_of",
     "params_type",
     "parse",

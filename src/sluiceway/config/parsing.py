@@ -1,6 +1,7 @@
 """YAML to typed parameters: all faults of a file are found in one reading, each with its key, value and way out."""
 
 import io
+import re
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -14,9 +15,13 @@ from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from sluiceway.errors import ConfigError, nearest
+from sluiceway.errors import ConfigError, meant, nearest
 
 Model = TypeVar("Model", bound=BaseModel)
+_USERS = re.compile(r"(?<=://)[^/\s'\"@]+@")
+_PATHS = re.compile(r"(https?://[^/\s'\"]+)/[^\s'\"]+")
+_KEY = "[key]"
+"""What pydantic adds to the place of a key that is wrong itself."""
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -69,18 +74,34 @@ def parse(
     Raises:
         ConfigError: with every fault of the document, each on its own line.
     """
+    value, faults = checked(kind, document, sections)
+    if value is None or faults:
+        raise faulty(where, faults, hint)
+    return value
+
+
+def checked(
+    kind: type[Model], document: Mapping[str, Any], sections: Sequence[str] = ()
+) -> tuple[Model | None, list[str]]:
+    """Return a document as its type, None where it is not, and its faults, one a line; see :func:`parse`."""
     absent = _absent(document, sections)
     faults = [f"{name}: is missing; DVC watches it, so write at least {_least(kind, name)}" for name in absent]
     try:
-        value = kind.model_validate(document)
+        return kind.model_validate(document), faults
     except ValidationError as error:
-        faults += [_fault(kind, detail) for detail in error.errors()]
-    else:
-        if not faults:
-            return value
+        return None, faults + [_masked(_fault(kind, detail)) for detail in error.errors()]
+
+
+def faulty(where: Path, faults: Sequence[str], hint: str) -> ConfigError:
+    """Build the error of a file with faults."""
     count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
     lines = "\n".join(f"  {fault}" for fault in faults)
-    raise ConfigError(f"{where} has {count}:\n{lines}", hint=hint)
+    return ConfigError(f"{where} has {count}:\n{lines}", hint=hint)
+
+
+def _masked(text: str) -> str:
+    """Leave of addresses only what is no secret: a webhook's path is one, as a password is."""
+    return _PATHS.sub(r"\1/***", _USERS.sub("", text))
 
 
 def _least(kind: type[BaseModel], name: str) -> str:
@@ -101,12 +122,12 @@ def _absent(document: Mapping[str, Any], sections: Sequence[str]) -> list[str]:
 
 
 def _one_line(error: YAMLError) -> str:
-    return " ".join(str(error).split())
+    return _masked(" ".join(str(error).split()))
 
 
 def _fault(kind: type[BaseModel], detail: ErrorDetails) -> str:
     """Say one fault: key, value, what is allowed and the nearest valid name."""
-    path = [part for part in detail["loc"] if isinstance(part, str | int)]
+    path = [part for part in detail["loc"] if isinstance(part, str | int) and part != _KEY]
     value, context = detail["input"], detail.get("ctx", {})
     key = ".".join(str(part) for part in _without_tags(kind, path))
     match detail["type"]:
@@ -118,17 +139,19 @@ def _fault(kind: type[BaseModel], detail: ErrorDetails) -> str:
             allowed = context.get("expected") or context.get("expected_tags", "")
             found = context.get("tag", value)
             names = [name.strip(" '") for name in str(allowed).replace(" or ", ", ").split(",")]
-            return f"{key}: {found!r} is not one of {', '.join(names)}; {nearest(str(found), names)}"
+            return "; ".join(filter(None, (f"{key}: {found!r} is not one of {', '.join(names)}", meant(found, names))))
         case "value_error":
             message = detail["msg"].removeprefix("Value error, ")
             return f"{key}: {message}" if key else message
+        case "model_type" | "dict_type":
+            return f"{key}: {value!r} should be keys with values"
         case "invalid_key":
             return f"{key}: a name is wanted here; put a number or a date that is one into quotes"
         case "string_type" if isinstance(value, date):
             return f"{key}: YAML takes {value} for a date; put it into quotes"
         case _:
-            message = detail["msg"].removeprefix("Input should be ")
-            return f"{key}: {value!r} should be {message}"
+            _, should, message = detail["msg"].partition(" should ")
+            return f"{key}: {value!r} should {message}" if should else f"{key}: {value!r}: {detail['msg']}"
 
 
 def _without_tags(kind: type[BaseModel], path: Sequence[str | int]) -> list[str | int]:
@@ -147,7 +170,7 @@ def options_of(kind: type[BaseModel], path: Sequence[str | int]) -> list[str]:
     kinds: list[type[BaseModel]] = [kind]
     keyed = False
     for part in path:
-        if keyed:  # a name that the user chose
+        if keyed or isinstance(part, int):  # a name that the user chose, or a place in a list
             keyed = False
             continue
         keyed = any(_is_mapping(each, str(part)) for each in kinds)

@@ -134,5 +134,11 @@ def failure_of(output: str) -> Failure:
     return Failure(stage[-1] if stage else "", int(code[-1]) if code else None)
 
 
+def last_error(output: str) -> str:
+    """Return why a stage ended, in its own words; empty where it said nothing."""
+    last = next((line for line in reversed(output.splitlines()) if line.startswith("error: ")), "")
+    return last.removeprefix("error: ")
+
+
 CLOSES: Mapping[str, str] = {"gate": "data", "train": "cost"}
 """By stage: the gate whose closing ends it."""

@@ -1,6 +1,7 @@
 """Runs commands of a job one after the other: all that they say is kept, and the present one can be ended kindly."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,8 @@ _NOTICES = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _SHELLS = {"sh", "dash", "bash", "zsh", "ksh"}
 MARK = "SLUICEWAY_JOB_TREE"
 """Environment variable by which processes of a job are known: its working tree."""
+_COMPLAINT = re.compile(r"(ERROR|error|fatal)\b")
+"""How the line begins in which DVC and git say why; what follows it is advice."""
 _IGNORING = 'trap "" TERM; exec "$@"'
 """DVC would fall at SIGTERM and leave its stage alone. So it ignores it; a stage takes it up again by itself."""
 
@@ -28,9 +31,11 @@ _IGNORING = 'trap "" TERM; exec "$@"'
 class Stopped(Exception):
     """The job was told to end."""
 
-    def __init__(self, why: Why) -> None:
+    def __init__(self, why: Why, output: str = "") -> None:
         super().__init__(why)
         self.why = why
+        self.output = output
+        """Of the command that ran then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +53,11 @@ class Done:
             LaunchError: the command failed.
         """
         if self.code:
-            last = [line for line in self.output.splitlines() if line.strip()][-3:]
+            lines = [line.strip() for line in self.output.splitlines() if line.strip()]
+            why = next((line for line in lines if _COMPLAINT.match(line)), " | ".join(lines[-3:]))
             raise LaunchError(
-                f"`{' '.join(self.command)}` ended with {self.code}: {' | '.join(last) or 'it said nothing'}",
-                hint="the job's log has all of it: sluiceway job attach",
+                f"`{' '.join(self.command)}` ended with {self.code}: {why or 'it said nothing'}",
+                hint="the job's log has all of it: sluiceway job attach JOB",
             )
         return self
 
@@ -113,8 +119,20 @@ class Commands:
         process.wait()
         watcher.join()
         if self._why:
-            raise Stopped(self._why)
+            raise Stopped(self._why, output)
         return Done(command, process.returncode, output)
+
+    def pause(self, seconds: float) -> None:
+        """Wait.
+
+        Raises:
+            Stopped: the job was told to end.
+        """
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if self._why:
+                raise Stopped(self._why)
+            time.sleep(0.1)
 
     def stop(self, why: Why) -> None:
         """Tell the present command, and so the job, to end."""
@@ -154,7 +172,7 @@ class Commands:
         while process.poll() is None:
             if self._why:
                 for each in stages_of(process.pid):
-                    if each.pid not in self._told and not _ignores_term(each.pid):
+                    if each.pid not in self._told and not ignores_term(each.pid):
                         self._told.add(each.pid)
                         _signal(each, signal.SIGTERM)
                 if time.monotonic() > self._ends_at:
@@ -176,7 +194,7 @@ def stages_of(pid: int) -> list[psutil.Process]:
     return found
 
 
-def _ignores_term(pid: int) -> bool:
+def ignores_term(pid: int) -> bool:
     """Whether a process would not hear SIGTERM, because it is still starting."""
     with suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():

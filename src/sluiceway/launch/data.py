@@ -31,7 +31,8 @@ class Data:
         """Use the project's cache, remotes and credentials.
 
         Raises:
-            LaunchError: its configuration cannot be read.
+            LaunchError: its configuration cannot be read, or the ref does not know its remote: what was trained could
+                not be pushed, and nobody could pull it.
         """
         from dvc.config import Config
         from dvc.exceptions import DvcException
@@ -49,9 +50,16 @@ class Data:
                 ours["cache"]["dir"] = project["cache"].get("dir") or str(own / "cache")
                 for name in filter(lambda name: urls[name].startswith("/"), urls):
                     ours["remote"].setdefault(name, {})["url"] = urls[name]
+            refs = Config(str(theirs))
         except DvcException as error:
             raise LaunchError(f"DVC's configuration cannot be read: {error}", hint="dvc config --list") from error
-        self._remote = bool(project["core"].get("remote"))
+        name = project["core"].get("remote")
+        if name and (refs["core"].get("remote") is None or name not in refs["remote"]):
+            raise LaunchError(
+                f"DVC's remote {name!r} is in the .dvc/config here, and not in that of the ref",
+                hint="commit .dvc/config and push it: results are pushed there, and pulled by whoever checks them out",
+            )
+        self._remote = bool(name)
 
     def pull(self) -> None:
         """Bring what is known of the pipeline into the tree; what nobody pushed is made anew.

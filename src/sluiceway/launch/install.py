@@ -11,15 +11,20 @@ from sluiceway.errors import LaunchError
 from sluiceway.launch.jobs import Job
 from sluiceway.launch.records import JobPlaces
 from sluiceway.launch.render import RENDERERS
-from sluiceway.launch.render.cron import marks
 from sluiceway.launch.render.place import Place
 from sluiceway.launch.render.systemd import unit
 
 
 class Installer(ABC):
-    """One kind of schedule of one job. What it would write can be asked first."""
+    """One kind of schedule of one job. What it would write can be asked first.
 
-    def __init__(self, name: str, job: Job, root: Path) -> None:
+    Args:
+        name: the job's.
+        job: what to install; None: it is only taken away, and may no longer be described.
+        root: the project.
+    """
+
+    def __init__(self, name: str, job: Job | None, root: Path) -> None:
         self._name = name
         self._job = job
         self._place = Place.here(root)
@@ -48,6 +53,9 @@ class Installer(ABC):
         self._write({})
         self._places.installed.unlink(missing_ok=True)
 
+    def _rendered(self, target: str) -> dict[str, str]:
+        return RENDERERS[target](self._name, self._job, self._place) if self._job else {}
+
     @abstractmethod
     def _write(self, files: Mapping[str, str]) -> None: ...
 
@@ -62,7 +70,7 @@ class Cron(Installer):
 
     def wanted(self) -> dict[str, str]:
         """Return the job's lines."""
-        return RENDERERS["cron"](self._name, self._job, self._place)
+        return self._rendered("cron")
 
     def _write(self, files: Mapping[str, str]) -> None:
         before, _, after = self._parts()
@@ -76,7 +84,7 @@ class Cron(Installer):
         """
         done = _try("crontab", "-l")
         lines = done.stdout.splitlines(keepends=True) if done.returncode == 0 else []
-        begin, end = (f"{mark}\n" for mark in marks(self._name, self._place))
+        begin, end = (f"{mark}\n" for mark in self._place.marks(self._name))
         if begin not in lines:
             whole = "".join(lines)
             return (whole if not whole or whole.endswith("\n") else f"{whole}\n"), "", ""
@@ -105,26 +113,39 @@ class Systemd(Installer):
 
     def wanted(self) -> dict[str, str]:
         """Return both units."""
-        files = RENDERERS["systemd"](self._name, self._job, self._place)
+        files = self._rendered("systemd")
         return {str(self._folder / name): text for name, text in files.items()}
 
     def _write(self, files: Mapping[str, str]) -> None:
         timer = f"{unit(self._name)}.timer"
-        if not files and self.present():
-            _run("systemctl", "--user", "disable", "--now", timer)
-        for path in self._paths:
-            if str(path) not in files:
+        if files:
+            self._reload()  # nothing is written where nobody would read it
+        elif self.present():
+            _try("systemctl", "--user", "disable", "--now", timer)
+            for path in [*self._paths, self._folder / "timers.target.wants" / timer]:
                 path.unlink(missing_ok=True)
         for name, text in files.items():
             Path(name).parent.mkdir(parents=True, exist_ok=True)
             Path(name).write_text(text, encoding="utf-8")
-        _run("systemctl", "--user", "daemon-reload")
+        self._reload()
         if files:
             _run("systemctl", "--user", "enable", timer)
             _run("systemctl", "--user", "restart", timer)
 
+    def _reload(self) -> None:
+        """Let systemd read its units.
 
-INSTALLERS: Mapping[str, Callable[[str, Job, Path], Installer]] = {"cron": Cron, "systemd": Systemd}
+        Raises:
+            LaunchError: this user's systemd cannot be reached, as in a container or after ``su``.
+        """
+        _run("systemctl", "--user", "daemon-reload", hint=UNREACHABLE)
+
+
+UNREACHABLE = (
+    "this user's systemd cannot be reached: `loginctl enable-linger` starts it, "
+    "`export XDG_RUNTIME_DIR=/run/user/$(id -u)` finds it; or `--to cron`"
+)
+INSTALLERS: Mapping[str, Callable[[str, Job | None, Path], Installer]] = {"cron": Cron, "systemd": Systemd}
 
 
 def _try(*command: str, text: str | None = None) -> "subprocess.CompletedProcess[str]":
@@ -133,8 +154,8 @@ def _try(*command: str, text: str | None = None) -> "subprocess.CompletedProcess
     return subprocess.run(command, input=text, capture_output=True, text=True, check=False)  # noqa: S603
 
 
-def _run(*command: str, text: str | None = None) -> None:
+def _run(*command: str, text: str | None = None, hint: str = "") -> None:
     done = _try(*command, text=text)
     if done.returncode:
         said = " ".join((done.stderr or done.stdout).split())
-        raise LaunchError(f"`{' '.join(command)}` ended with {done.returncode}: {said}")
+        raise LaunchError(f"`{' '.join(command)}` ended with {done.returncode}: {said}", hint=hint)

@@ -5,18 +5,13 @@ A secret is named here and never written: its value is an environment variable w
 """
 
 import re
-from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from sluiceway.config import Section, parse, read_yaml
-from sluiceway.errors import ConfigError, nearest, unknown
+from sluiceway.config import Section
 from sluiceway.launch.schedules import check_cron, check_zone
-from sluiceway.usecases.pipeline import params_file, project_params
 
-JOBS = Path("infra") / "jobs.yaml"
 Event = Literal["promoted", "kept", "closed", "failed", "preempted", "unchanged"]
 """What a run can come to; ``launch/outcome.py`` says what each means."""
 _TOLD: tuple[Event, ...] = ("promoted", "kept", "closed", "failed")
@@ -26,8 +21,28 @@ _NAME = r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?"
 """Of a job: it becomes part of a branch, of unit files and of Kubernetes' names, whose limit is the tightest."""
 _VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
 _UNITS = {"Mi": 1, "Gi": 1024}
-Variable = Annotated[str, StringConstraints(pattern=f"^{_VARIABLE}$")]
-"""Name of an environment variable."""
+SECRET_NAME = re.compile(r"PASS|TOKEN|SECRET|KEY|CREDENTIAL|WEBHOOK", re.IGNORECASE)
+"""What variables are called that hold a secret."""
+
+
+def _is_name(value: str) -> str:
+    if not re.fullmatch(_NAME, value):
+        raise ValueError("a job's name is 1 to 40 of a-z, 0-9 and -, and begins and ends with one of the former")
+    return value
+
+
+def _is_variable(value: str) -> str:
+    if not re.fullmatch(_VARIABLE, value):
+        # What was found is not said: it is mostly the secret itself, and messages go to logs.
+        raise ValueError(
+            "is the name of an environment variable, such as SLACK_WEBHOOK, and not the secret itself: put "
+            "SLACK_WEBHOOK=... into the environment, or into the job's env_file"
+        )
+    return value
+
+
+JobName = Annotated[str, AfterValidator(_is_name)]
+Variable = Annotated[str, AfterValidator(_is_variable), Field(title="name of an environment variable")]
 
 
 class Schedule(Section):
@@ -130,6 +145,27 @@ class RayCluster(Section):
         return value.rstrip("/")
 
 
+class Toleration(Section):
+    """A taint of nodes that pods bear, in Kubernetes' words."""
+
+    key: str | None = None
+    """Of the taint; null: of any."""
+    operator: Literal["Equal", "Exists"] = "Equal"
+    """Whether the taint has this value, or any."""
+    value: str | None = None
+    """Of the taint."""
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    """Of the taint; null: any."""
+
+    @model_validator(mode="after")
+    def _is_one(self) -> "Toleration":
+        if self.operator == "Exists" and self.value is not None:
+            raise ValueError("a toleration that asks for a value is operator: Equal, one for any value has none")
+        if self.operator == "Equal" and self.key is None:
+            raise ValueError("a toleration without a key bears every taint: write operator: Exists if that is meant")
+        return self
+
+
 class Kubernetes(Section):
     """A Kubernetes cluster with KubeRay."""
 
@@ -153,6 +189,14 @@ class Kubernetes(Section):
     """Name of the GPU resource."""
     node_selector: dict[str, str] = Field(default_factory=dict)
     """Labels of the nodes that workers go to."""
+    tolerations: list[Toleration] = Field(default_factory=list)
+    """Taints of the nodes that workers go to: GPU pools mostly have one."""
+    pull_secrets: list[str] = Field(default_factory=list)
+    """Secrets of a private registry, for the image."""
+    pod_account: str | None = None
+    """ServiceAccount of the cluster's pods, for a cloud's storage without keys; null: the namespace's default."""
+    annotations: dict[str, str] = Field(default_factory=dict)
+    """Of all pods."""
     schedule_with: Literal["CronJob", "RayCronJob"] = "CronJob"
     """RayCronJob is alpha, has no concurrency policy, and Kueue does not see it."""
     lost_clusters: int = Field(5, ge=0)
@@ -201,6 +245,9 @@ class Job(Section):
     """Seconds between the notice of a preemption and the end; a checkpoint must be written within."""
     image: str | None = None
     """Container image, with a tag or a digest; Kubernetes only."""
+    env: dict[Variable, str] = Field(default_factory=dict)
+    """Environment variables that are no secrets, such as ``MLFLOW_TRACKING_URI``: on Kubernetes and Slurm of all nodes,
+    elsewhere of the run. Here and on a Ray cluster, what is set already stays."""
     secrets: list[Variable] = Field(default_factory=list)
     """Names of environment variables that must be there."""
     env_file: str | None = None
@@ -215,6 +262,15 @@ class Job(Section):
     """How it looks on Kubernetes."""
     slurm: Slurm = Field(default_factory=Slurm)
     """How it looks on Slurm."""
+
+    @field_validator("env")
+    @classmethod
+    def _are_no_secrets(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, text in value.items():
+            path = name.upper().endswith(("_PATH", "_FILE", "_DIR"))
+            if (SECRET_NAME.search(name) and not path) or re.search(r"://[^/\s]*@", text):
+                raise ValueError(f"{name} looks like a secret: name it under secrets, its value stays out of this file")
+        return value
 
     @field_validator("image")
     @classmethod
@@ -236,71 +292,5 @@ class Job(Section):
 class Jobs(Section):
     """``infra/jobs.yaml``."""
 
-    jobs: dict[str, Job] = Field(default_factory=dict)
+    jobs: dict[JobName, Job] = Field(default_factory=dict)
     """Jobs by name."""
-
-    @field_validator("jobs")
-    @classmethod
-    def _names(cls, value: dict[str, Job]) -> dict[str, Job]:
-        wrong = [name for name in value if not re.fullmatch(_NAME, name)]
-        if wrong:
-            raise ValueError(
-                f"{', '.join(map(repr, wrong))}: a job's name is 1 to 40 of a-z, 0-9 and -, and begins and ends "
-                "with one of the former"
-            )
-        return value
-
-
-def read_jobs(root: Path) -> dict[str, Job]:
-    """Read the jobs of a project.
-
-    Raises:
-        NotAProject: the folder has no ``params.yaml``.
-        ConfigError: the file is missing or has faults, all of which are named.
-    """
-    pipelines = project_params(root).pipelines
-    path = root / JOBS
-    if not path.exists():
-        raise ConfigError(f"{JOBS} does not exist", hint="docs/jobs.md has one to begin with")
-    hint = "docs/job-options.md lists every option with its meaning"
-    jobs = parse(Jobs, read_yaml(path), JOBS, hint=hint).jobs
-    faults = [fault for name, job in jobs.items() for fault in _strangers(root, name, job, pipelines)]
-    if faults:
-        lines = "\n".join(f"  {fault}" for fault in faults)
-        raise ConfigError(f"{JOBS} does not fit the project:\n{lines}", hint=hint)
-    return jobs
-
-
-def read_job(root: Path, name: str) -> Job:
-    """Read one job.
-
-    Raises:
-        UnknownName: there is none of this name.
-        ConfigError: the file has faults.
-    """
-    jobs = read_jobs(root)
-    if name not in jobs:
-        raise unknown("job", name, jobs)
-    return jobs[name]
-
-
-def _strangers(root: Path, name: str, job: Job, pipelines: Mapping[str, object]) -> Iterator[str]:
-    """Yield what only the rest of the project can tell."""
-    if job.pipeline not in pipelines:
-        yield f"jobs.{name}.pipeline: {job.pipeline!r} is no pipeline; {nearest(job.pipeline, pipelines)}"
-        return
-    needed = workers_of(root, job.pipeline)
-    if job.resources.workers < needed:
-        yield (
-            f"jobs.{name}.resources.workers: {job.resources.workers} is less than the {needed} that "
-            f"pipelines/{job.pipeline}/params.yaml trains on; write workers: {needed}"
-        )
-
-
-def workers_of(root: Path, pipeline: str) -> int:
-    """Return how many workers a pipeline needs at least; its file is checked elsewhere, not here."""
-    path = root / params_file(pipeline)
-    train = read_yaml(path).get("train") if path.exists() else None
-    workers = train.get("workers", 1) if isinstance(train, dict) else 1
-    least = workers[0] if isinstance(workers, list) and workers else workers
-    return least if isinstance(least, int) else 1

@@ -68,18 +68,21 @@ def follow(places: JobPlaces, record: Record, write: Callable[[str], None]) -> R
             time.sleep(_POLL)
 
 
-def cancel(places: JobPlaces, record: Record, patience: float) -> Record:
+def cancel(places: JobPlaces, record: Record, patience: float, *, requeue: bool = False) -> Record:
     """Tell a run to end with its work saved, wait for that, and return what it came to.
 
     Args:
         places: the job's.
         record: the run; one that has ended is left alone.
         patience: seconds to wait.
+        requeue: whether its scheduler may begin it again.
 
     Raises:
         LaunchError: it goes on after that time.
     """
     if record.state == "running":
+        if not requeue:
+            places.cancelled(record).touch()
         with suppress(ProcessLookupError):  # it has ended this very moment
             os.kill(record.pid, signal.SIGTERM)
     deadline = time.monotonic() + patience

@@ -17,7 +17,7 @@ from sluiceway.launch.outcome import Outcome
 _TRIES, _TIMEOUT = 3, 15.0
 
 
-def notify(settings: Notify, outcome: Outcome, folder: Path, say: Callable[[str], None], pause: float = 2.0) -> None:
+def notify(settings: Notify, outcome: Outcome, folder: Path, say: Callable[[str], None], pause: float = 2.0) -> bool:
     """Tell who wants to know of this event.
 
     Args:
@@ -26,17 +26,24 @@ def notify(settings: Notify, outcome: Outcome, folder: Path, say: Callable[[str]
         folder: where the command runs.
         say: told of what could not be told; a webhook's address is never said, since who has it can post.
         pause: seconds between two tries.
+
+    Returns:
+        Whether all heard of it who want to.
     """
+    told = True
     if outcome.event not in settings.on or outcome.again:
-        return
+        return told
     if settings.webhook:
         problem = _post(os.environ.get(settings.webhook, "").strip(), payload(outcome), pause)
         if problem:
+            told = False
             say(f"warning: the webhook in {settings.webhook} was not told: {problem}")
     if settings.command:
         problem = _run(settings.command, outcome, folder)
         if problem:
+            told = False
             say(f"warning: {settings.command[0]} was not told: {problem}")
+    return told
 
 
 def payload(outcome: Outcome) -> dict[str, str]:

@@ -15,6 +15,8 @@ EXIT: Mapping[Event, int] = {
     "preempted": 75,
 }
 """3: a gate is closed, which is no crash. 75: the work is saved, and the job is to be queued again."""
+CANCELLED = 130
+"""Exit code of a run that somebody ended: its work is saved as well, and no scheduler is to begin it again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +41,25 @@ class Outcome:
         return EXIT[self.event]
 
 
-def registered(job: str, pipeline: str, name: str, version: int, champion: bool, verdict: Verdict) -> Outcome:
-    """Return the outcome of a run that registered a version."""
+def registered(
+    job: str, pipeline: str, name: str, version: int, champion: bool, verdict: Verdict, before: int | None = 0
+) -> Outcome:
+    """Return the outcome of a run that registered a version.
+
+    Args:
+        job: whose run.
+        pipeline: what was run.
+        name: of the registered model.
+        version: that was registered.
+        champion: whether it is the new champion.
+        verdict: of the model gate.
+        before: the version that was champion; None where there was none, 0 where the stage did not say.
+    """
     if champion:
         return Outcome("promoted", f"{job}: {name} version {version} is the new champion of {pipeline}")
     reason = f"the model gate is closed: {verdict.reason}"
-    return Outcome("kept", f"{job}: {name} version {version} is registered, the champion stays; {reason}")
+    stays = "there is no champion yet" if before is None else "the champion stays"
+    return Outcome("kept", f"{job}: {name} version {version} is registered, {stays}; {reason}")
 
 
 def closed(job: str, verdict: Verdict) -> Outcome:

@@ -77,6 +77,10 @@ class JobPlaces:
         """What a run said."""
         return self.folder / "runs" / record.id / "log"
 
+    def cancelled(self, record: Record) -> Path:
+        """Touched when somebody ends a run for good: no scheduler is to begin it again."""
+        return self.folder / "runs" / record.id / "cancelled"
+
     def records(self) -> list[Record]:
         """Return all runs that are known, oldest first; one that cannot be read is left out."""
         found = []

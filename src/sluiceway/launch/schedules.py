@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from cronsim import CronSim, CronSimError
 
-from sluiceway.errors import nearest
+from sluiceway.errors import meant
 
 _FIELDS = 5
 _PORTABLE = re.compile(r"[\dA-Za-z*,/ -]+")
@@ -51,8 +51,7 @@ def check_zone(name: str) -> str:
     """
     known = available_timezones()
     if name not in known:
-        hint = nearest(name, known)
-        raise ValueError(f"{name!r} is no time zone; {hint if 'mean' in hint else 'write for example Europe/Berlin'}")
+        raise ValueError(f"{name!r} is no time zone; {meant(name, known) or 'write for example Europe/Berlin'}")
     return name
 
 

@@ -7,7 +7,10 @@ few replaced, and its parents are the job's last commit and the ref's. Nothing i
 
 import io
 import os
+import re
 import subprocess
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,15 @@ from sluiceway.errors import LaunchError
 LOCK = "dvc.lock"
 _NOBODY = {"GIT_AUTHOR_NAME": "Sluiceway", "GIT_AUTHOR_EMAIL": "sluiceway@localhost"}
 _NOBODY |= {name.replace("AUTHOR", "COMMITTER"): value for name, value in _NOBODY.items()}
+
+_AWAY = re.compile(
+    "could not resolve|name resolution|network is unreachable|no route to host|(could not|couldn't|failed to) connect|"
+    "connection (refused|timed out|reset)",
+    re.IGNORECASE,
+)
+"""What git says, or ssh, where a network or a server is not there yet."""
+_PAUSE = 5.0
+"""Seconds between two tries to reach it."""
 
 
 def git(folder: Path, *arguments: str, **environment: str) -> str:
@@ -64,15 +76,25 @@ class Source:
         return f"sluiceway/{self.job}"
 
 
-def source(root: Path, job: str, ref: str, remote: str) -> Source:
+def source(
+    root: Path, job: str, ref: str, remote: str, *, wait: Callable[[float], None] = time.sleep, patience: float = 120
+) -> Source:
     """Fetch, and find out what the ref names now.
+
+    Args:
+        root: the project.
+        job: whose branch has earlier results.
+        ref: branch, tag or commit.
+        remote: where the ref comes from.
+        wait: waits so many seconds.
+        patience: seconds that a network may take to be there: what is caught up begins while the machine does.
 
     Raises:
         LaunchError: this is no git repository, the remote cannot be reached, or there is no such ref.
     """
     there = remote if remote in git(root, "remote").split() else None
     if there:
-        git(root, "fetch", "--quiet", "--tags", there)
+        _fetch(root, there, wait, patience)
     places = [f"refs/remotes/{there}"] * bool(there)
     commit = _commit(root, *(f"{place}/{ref}" for place in places), ref)
     if commit is None:
@@ -83,6 +105,19 @@ def source(root: Path, job: str, ref: str, remote: str) -> Source:
     branch = f"sluiceway/{job}"
     tip = _commit(root, *(f"{place}/{branch}" for place in places), f"refs/heads/{branch}")
     return Source(root, job, ref, there, commit, tip)
+
+
+def _fetch(root: Path, remote: str, wait: Callable[[float], None], patience: float) -> None:
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            git(root, "fetch", "--quiet", "--tags", remote, LC_ALL="C")
+        except LaunchError as error:
+            if not _AWAY.search(error.message) or time.monotonic() > deadline:
+                raise
+            wait(_PAUSE)
+        else:
+            return
 
 
 def _commit(root: Path, *names: str) -> str | None:

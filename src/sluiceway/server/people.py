@@ -1,6 +1,7 @@
 """Accounts of the team's server and what they may do, asked of the running server itself, as its admin."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -119,6 +120,28 @@ def _has(rights: Sequence[Mapping[str, Any]], kind: str, permission: str) -> boo
     )
 
 
+_ADMIN = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD must be those of an admin"
+_KINDS = (
+    (r"failed with exception|Max retries", "does not answer", "is it up? `sluiceway doctor` looks"),
+    (r"error code 401|not authenticated", "does not take this name and password", _ADMIN),
+    (r"error code 403|PERMISSION_DENIED|Permission denied", "does not let this account do so", _ADMIN),
+)
+_HINTS = {
+    "RESOURCE_ALREADY_EXISTS": "`sluiceway server user password NAME` and `role NAME ROLE` change the account there is",
+    "RESOURCE_DOES_NOT_EXIST": "`sluiceway server user list` shows the accounts",
+}
+
+
+def _refusal(what: str, code: str, said: str) -> TrackingError:
+    """Say why the server did not do something; what its database says stays out: it holds hashes of passwords."""
+    for pattern, why, hint in _KINDS:
+        if re.search(pattern, said):
+            return TrackingError(f"the server {why} ({what})", hint=hint)
+    reason = re.split(r"\bError: \(|\[SQL|\[parameters", " ".join(said.split()), maxsplit=1)[0]
+    reason = reason.removeprefix(f"{code}: ").strip()[:300]
+    return TrackingError(f"the server refused {what}: {reason}", hint=_HINTS.get(code, ""))
+
+
 def _ask(method: str, endpoint: str, body: Mapping[str, object] | None = None) -> dict[str, Any]:
     from mlflow.exceptions import MlflowException
     from mlflow.utils.credentials import get_default_host_creds
@@ -137,9 +160,6 @@ def _ask(method: str, endpoint: str, body: Mapping[str, object] | None = None) -
             creds, endpoint, method, max_retries=2, **(sent if body else {})
         )
     except MlflowException as error:
-        raise TrackingError(
-            f"the server refused {endpoint.partition('/mlflow/')[2]}: {' '.join(str(error).split())[:500]}",
-            hint="is it up, and are MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD those of an admin?",
-        ) from None
+        raise _refusal(endpoint.partition("/mlflow/")[2], str(error.error_code), str(error)) from None
     found: dict[str, Any] = response.json() if response.content.strip() else {}
     return found

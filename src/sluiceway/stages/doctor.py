@@ -8,12 +8,13 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
-from sluiceway.config import ProjectParams, read_yaml
+from sluiceway.config import ProjectParams, faulty, read_yaml
 from sluiceway.errors import SluicewayError
+from sluiceway.launch.description import HINT, JOBS, sound_jobs
 from sluiceway.launch.health import cluster, machine, repository, schedulers
 from sluiceway.launch.health.base import Look, Seen, look
 from sluiceway.launch.health.packages import packages
-from sluiceway.launch.jobs import JOBS, Job, read_jobs
+from sluiceway.launch.jobs import Job
 from sluiceway.stages.console import console
 from sluiceway.tracking.health import tracking
 from sluiceway.usecases.pipeline import params_file, project_params
@@ -75,7 +76,7 @@ def _looks(root: Path, project: ProjectParams, jobs: Mapping[str, Job], seconds:
     if jobs:
         looks.append(Look("secrets", lambda: schedulers.secrets(root, jobs)))
     if any(job.schedule for job in here):
-        looks.append(Look("schedules", schedulers.schedules))
+        looks.append(Look("schedules", lambda: schedulers.schedules(short)))
     if "slurm" in places:
         looks.append(Look("Slurm", lambda: schedulers.slurm(short)))
     if "kubernetes" in places:
@@ -92,9 +93,10 @@ def _jobs(root: Path) -> tuple[dict[str, Job], list[Seen]]:
     if not (root / JOBS).exists():
         return {}, []
     try:
-        return read_jobs(root), []
+        jobs, faults = sound_jobs(root)
     except SluicewayError as error:
         return {}, [Seen("jobs", "fault", error.message, error.hint)]
+    return jobs, [Seen("jobs", "fault", faulty(JOBS, faults, HINT).message, HINT)] if faults else []
 
 
 def _models(root: Path, project: ProjectParams) -> dict[str, str]:

@@ -8,13 +8,18 @@ from typing import TypeVar
 from rich.markup import escape
 from rich.table import Table
 
+from sluiceway.config import faulty
 from sluiceway.errors import UsageError
 from sluiceway.launch import local
-from sluiceway.launch.jobs import Job, read_job, read_jobs
+from sluiceway.launch.description import HINT, JOBS, sound_jobs
+from sluiceway.launch.jobs import Job
+from sluiceway.launch.leftovers import end_leftovers, left_behind
 from sluiceway.launch.ray_jobs import RayJobs
 from sluiceway.launch.records import JobPlaces, Record
+from sluiceway.launch.render.handing import FOLDERS, commands
 from sluiceway.launch.schedules import explain, next_due
 from sluiceway.stages.console import console
+from sluiceway.stages.job_described import job_of
 
 Run = TypeVar("Run")
 _RAY_EXIT = {"SUCCEEDED": 0}
@@ -38,7 +43,7 @@ def submit(root: Path, name: str, *, follow: bool) -> int:
         UsageError: jobs of this kind are handed over by the scheduler's own command.
         LaunchError: it could not be begun.
     """
-    job = read_job(root, name)
+    job = job_of(root, name)
     if job.where == "ray":
         run = RayJobs(name, job, root).submit()
         _say_begun(name, run, f"on {job.ray.address}")
@@ -57,7 +62,7 @@ def attach(root: Path, name: str) -> int:
         UnknownName: there is no such job.
         UsageError: it has not run yet.
     """
-    job = read_job(root, name)
+    job = job_of(root, name)
     try:
         if job.where == "ray":
             jobs = RayJobs(name, job, root)
@@ -69,31 +74,50 @@ def attach(root: Path, name: str) -> int:
         return 0
     if ended.state == "lost":
         console.print(f"[red]process {ended.pid} ended without a word[/]: it was killed, or the machine was off")
+        if job.where == "local" and left_behind(places.tree):
+            console.print(f"  its training goes on alone: `sluiceway job cancel {name}` ends it, with its work saved")
     return 1 if ended.exit_code is None else ended.exit_code
 
 
-def cancel(root: Path, name: str, *, here: bool = False) -> int:
+def cancel(root: Path, name: str, *, here: bool = False, requeue: bool = False) -> int:
     """Tell the newest run to end with its work saved, and wait for that.
 
     Args:
         root: the project.
         name: the job.
         here: whether the run is on this machine, wherever the job belongs.
+        requeue: whether its scheduler may begin it again, as schedulers' own hooks want it.
 
     Raises:
         UnknownName: there is no such job.
         UsageError: it has not run yet.
         LaunchError: it does not end.
+        Busy: it was lost, and another one has begun.
     """
-    job = read_job(root, name)
+    job = job_of(root, name)
     if job.where == "ray" and not here:
         jobs = RayJobs(name, job, root)
         run = _newest(name, [each.id for each in jobs.runs()])
         console.print(f"[bold]cancel[/] {name}: {run} is {jobs.cancel(run).lower()}")
         return 0
     places = JobPlaces.of(root, name)
-    ended = local.cancel(places, _newest(name, places.records()), job.grace + _PATIENCE)
+    # A run on another machine looks lost from here.
+    if (job.where == "local" or here) and _newest(name, places.records()).state == "lost":
+        return _end_lost(places, name, job)
+    ended = local.cancel(places, _newest(name, places.records()), job.grace + _PATIENCE, requeue=requeue)
     console.print(f"[bold]cancel[/] {name}: {ended.state}: {escape(ended.sentence) or 'it had ended'}")
+    return 0
+
+
+def _end_lost(places: JobPlaces, name: str, job: Job) -> int:
+    """End what goes on without the process that began it.
+
+    Raises:
+        Busy: another run has begun.
+    """
+    with places.alone():
+        some = end_leftovers(places.tree, job.grace, console.print)
+    console.print(f"[bold]cancel[/] {name}: lost: {'what it left behind has ended' if some else 'it had ended'}")
     return 0
 
 
@@ -101,17 +125,24 @@ def listed(root: Path) -> None:
     """Print the jobs, when they are due, and what they came to last.
 
     Raises:
-        ConfigError: ``infra/jobs.yaml`` has faults.
+        ConfigError: jobs have faults; those that have none were printed.
     """
     table = Table(box=None, padding=(0, 2, 0, 0))
     for title in ("job", "pipeline", "where", "schedule", "next", "last", "came to"):
         table.add_column(title, overflow="fold")
-    for name, job in read_jobs(root).items():
+    jobs, faults = sound_jobs(root)
+    if not jobs and not faults:
+        console.print(f"[bold]list[/] {JOBS} has no jobs yet; docs/jobs.md has one to begin with")
+        return
+    for name, job in jobs.items():
         last = JobPlaces.of(root, name).last()
         state = last.state if last else "-"
         colour = _COLOURS.get(state, "dim")
         table.add_row(name, job.pipeline, job.where, *_times(job), _moment(last), f"[{colour}]{state}[/]")
-    console.print(table)
+    if jobs:
+        console.print(table)
+    if faults:
+        raise faulty(JOBS, faults, HINT)
 
 
 def _times(job: Job) -> tuple[str, str]:
@@ -138,9 +169,9 @@ def _say_begun(name: str, run: str, where: str) -> None:
 
 
 def _handed_over(name: str, job: Job) -> str:
-    if job.where == "slurm":
-        return f"sluiceway job render {name} --to slurm --into slurm && sbatch slurm/{name}.sbatch"
-    return f"sluiceway job render {name} --to kubernetes --into k8s && kubectl create -f k8s/rayjob.yaml"
+    folder = FOLDERS[job.where]
+    (command, _), *_ = commands(job.where, name, job, folder)
+    return f"sluiceway job render {name} --to {job.where} --into {folder} && {command}"
 
 
 def _write(text: str) -> None:

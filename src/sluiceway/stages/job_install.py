@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from sluiceway.launch.install import INSTALLERS
-from sluiceway.launch.jobs import read_job
 from sluiceway.stages.console import console
+from sluiceway.stages.job_described import job_of
 
 
 def install(root: Path, name: str, target: str, *, agree: Callable[[], bool] | None) -> None:
@@ -23,7 +23,7 @@ def install(root: Path, name: str, target: str, *, agree: Callable[[], bool] | N
         ConfigError: it has no schedule.
         LaunchError: the scheduler is not there, or refused.
     """
-    installer = INSTALLERS[target](name, read_job(root, name), root)
+    installer = INSTALLERS[target](name, job_of(root, name), root)
     now, wanted = installer.present(), installer.wanted()
     if now == wanted:
         console.print(f"[bold]install[/] {name}: {target} has it already")
@@ -41,15 +41,16 @@ def install(root: Path, name: str, target: str, *, agree: Callable[[], bool] | N
 
 
 def uninstall(root: Path, name: str, target: str) -> None:
-    """Take a schedule away, and say what was taken.
+    """Take a schedule away, also that of a job which is no longer described, and say what was taken.
 
     Raises:
-        UnknownName: there is no such job.
+        UnknownName: there is neither such a schedule nor such a job.
         LaunchError: the scheduler is not there, or refused.
     """
-    installer = INSTALLERS[target](name, read_job(root, name), root)
+    installer = INSTALLERS[target](name, None, root)
     now = installer.present()
     if not now:
+        job_of(root, name)
         console.print(f"[bold]uninstall[/] {name}: {target} does not have it")
         return
     _show(now, {})

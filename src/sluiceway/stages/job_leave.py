@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from sluiceway.data.places import STATE, home
-from sluiceway.launch.jobs import read_job
+from sluiceway.launch.description import read_job
 from sluiceway.launch.leave import here
 from sluiceway.stages.console import console
 from sluiceway.training.checkpoints import newest_step

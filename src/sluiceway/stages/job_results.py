@@ -29,9 +29,15 @@ class Results:
         """Folder of reports."""
         return self.tree / "reports" / self.pipeline
 
-    def verdicts(self) -> list[Verdict]:
-        """Return the verdicts that there are, in the order of the gates."""
-        return [verdict for gate in _GATES if (verdict := self.verdict(gate))]
+    def verdicts(self, last: GateName = "model") -> list[Verdict]:
+        """Return the verdicts up to a gate, in the order of the gates; later ones are of earlier runs."""
+        asked = _GATES[: _GATES.index(last) + 1]
+        return [verdict for gate in asked if (verdict := self.verdict(gate))]
+
+    def page(self) -> dict[str, str]:
+        """Return where the page is that says why the data gate is closed."""
+        path = self.reports / "data" / "index.html"
+        return {"report": str(path)} if path.exists() else {}
 
     def verdict(self, gate: str) -> Verdict | None:
         """Return the verdict of a gate, if it was asked."""

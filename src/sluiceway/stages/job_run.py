@@ -7,17 +7,19 @@ from hashlib import sha256
 from pathlib import Path
 
 from sluiceway.errors import LaunchError, SluicewayError
-from sluiceway.launch.changes import CLOSES, PREEMPTED, Decision, changes_of, decide, drifted, failure_of
+from sluiceway.gates.verdict import GateName
+from sluiceway.launch.changes import CLOSES, PREEMPTED, Decision, changes_of, decide, drifted, failure_of, last_error
 from sluiceway.launch.commands import Commands, Stopped, environment
 from sluiceway.launch.data import Data
-from sluiceway.launch.jobs import Job, read_job
+from sluiceway.launch.jobs import Job
 from sluiceway.launch.leftovers import end_leftovers
 from sluiceway.launch.notify import notify
-from sluiceway.launch.outcome import Outcome, closed, registered, report
+from sluiceway.launch.outcome import CANCELLED, Outcome, closed, registered, report
 from sluiceway.launch.records import JobPlaces, Record
 from sluiceway.launch.schedules import is_due
 from sluiceway.launch.secrets import load_secrets
 from sluiceway.launch.worktree import Source, check_out, data_of, publish, source
+from sluiceway.stages.job_described import job_of
 from sluiceway.stages.job_results import Results, budget_seconds
 from sluiceway.usecases.pipeline import project_params
 
@@ -26,7 +28,9 @@ _PAUSE = 2.0
 
 
 def run(root: Path, name: str, *, if_due: bool = False) -> int:
-    """Run a job once and return its exit code: 0, 1 (crashed), 3 (a gate is closed) or 75 (preempted; queue it again).
+    """Run a job once and return its exit code.
+
+    It is 0, 1 (crashed), 3 (a gate is closed), 75 (preempted; queue it again) or 130 (cancelled; do not).
 
     Args:
         root: the project.
@@ -38,7 +42,7 @@ def run(root: Path, name: str, *, if_due: bool = False) -> int:
         ConfigError: ``infra/jobs.yaml`` has faults, or a secret is missing.
         Busy: it runs already.
     """
-    job = read_job(root, name)
+    job = job_of(root, name)
     places = JobPlaces.of(root, name)
     if if_due and not _due(job, places):
         return 0
@@ -47,20 +51,21 @@ def run(root: Path, name: str, *, if_due: bool = False) -> int:
         record = places.begin()
         log = places.log(record)
         with log.open("w", encoding="utf-8") as file:
-            commands = Commands(places.tree, environment(places.tree), file, job.grace)
+            commands, hint = Commands(places.tree, environment(places.tree), file, job.grace), ""
             try:
                 outcome = _Run(root, name, job, places, record, commands).whole()
             except SluicewayError as error:
-                commands.say(f"error: {error.message}" + (f"\n  try: {error.hint}" if error.hint else ""))
-                outcome = Outcome("failed", f"{name}: {error.message}")
+                outcome, hint = Outcome("failed", f"{name}: {error.message}"), error.hint
             except BaseException as error:
                 places.end(record, "failed", f"{name}: {type(error).__name__}", 1)
                 raise
             outcome = replace(outcome, links={**outcome.links, "log": str(log)})
-            commands.say(outcome.sentence)
-            places.end(record, outcome.event, outcome.sentence, outcome.exit_code)
-            notify(job.notify, outcome, root, commands.say)
-    return outcome.exit_code
+            commands.say(outcome.sentence + f"\n  try: {hint}" * bool(hint))
+            cancelled = outcome.event == "preempted" and places.cancelled(record).exists()
+            code = CANCELLED if cancelled else outcome.exit_code
+            places.end(record, outcome.event, outcome.sentence, code)
+            places.remember(told=notify(job.notify, outcome, root, commands.say))
+    return code
 
 
 def _due(job: Job, places: JobPlaces) -> bool:
@@ -100,7 +105,7 @@ class _Run:
         return outcome
 
     def _steps(self) -> Outcome:
-        there = source(self.root, self.name, self.job.ref, self.job.remote)
+        there = source(self.root, self.name, self.job.ref, self.job.remote, wait=self.commands.pause)
         self.commands.say(f"job {self.name}: {self.job.pipeline} at {there.ref} ({there.commit[:12]})")
         self.places.write(replace(self.record, commit=there.commit))
         end_leftovers(self.places.tree, self.job.grace, self.commands.say)
@@ -119,6 +124,7 @@ class _Run:
             data.push()
             made = publish(there, self.places.tree, self.job.pipeline, self._message(outcome, there))
             outcome = replace(outcome, links={**outcome.links, there.branch: made})
+            self.commands.say(f"git checkout {there.branch} && dvc pull --with-deps register@{self.job.pipeline}")
         return outcome
 
     def _check_raw(self) -> None:
@@ -152,7 +158,7 @@ class _Run:
     def _as_before(self, decision: Decision) -> Outcome:
         memory = self.places.memory()
         if memory.get("event") == "closed":
-            return Outcome("closed", memory["sentence"], again=True)
+            return Outcome("closed", memory["sentence"], again=memory.get("told", True))
         return Outcome("unchanged", f"{self.name}: {decision.why}")
 
     def _reproduce(self, data: Data) -> Outcome:
@@ -164,14 +170,14 @@ class _Run:
                 return self._registered(f"Running stage 'register@{self.job.pipeline}'" in done.output)
             failure = failure_of(done.output)
             if failure.code == PREEMPTED:
-                return Outcome("preempted", f"{self.name}: {failure.stage} was preempted; its work is saved")
+                kept = last_error(done.output) or "its work is saved"
+                return Outcome("preempted", f"{self.name}: {failure.stage} was preempted; {kept}")
             verdict = self._results.verdict(CLOSES.get(failure.stage, ""))
             if verdict and not verdict.open:
-                self._say_verdicts()
-                return closed(self.name, verdict)
+                self._say_verdicts(verdict.gate)
+                return replace(closed(self.name, verdict), links=self._results.page() if verdict.gate == "data" else {})
             self.commands.say(f"{failure.stage or 'dvc repro'} failed, try {attempt + 1} of {self.job.retries + 1}")
-        last = next((line for line in reversed(done.output.splitlines()) if line.startswith("error: ")), "")
-        why = last.removeprefix("error: ") or f"exit code {failure.code if failure.code is not None else done.code}"
+        why = last_error(done.output) or f"exit code {failure.code if failure.code is not None else done.code}"
         return Outcome("failed", f"{self.name}: {failure.stage or 'dvc repro'} of {self.job.pipeline} failed: {why}")
 
     def _registered(self, anew: bool) -> Outcome:
@@ -182,11 +188,19 @@ class _Run:
         if not anew:
             same = f"{self.name}: what changed gives the same model: version {made['version']} stands"
             return Outcome("unchanged", same)
-        outcome = registered(self.name, self.job.pipeline, made["name"], made["version"], made["champion"], verdict)
+        outcome = registered(
+            self.name,
+            self.job.pipeline,
+            made["name"],
+            made["version"],
+            made["champion"],
+            verdict,
+            made.get("before", 0),
+        )
         return replace(outcome, links=self._results.links(made["run_id"]))
 
-    def _say_verdicts(self) -> None:
-        for line in report(self._results.verdicts()):
+    def _say_verdicts(self, last: GateName = "model") -> None:
+        for line in report(self._results.verdicts(last)):
             self.commands.say(line)
 
     @property
@@ -194,9 +208,12 @@ class _Run:
         return Results(self.places.tree, self.job.pipeline)
 
     def _stopped(self, stopped: Stopped) -> Outcome:
+        # The training knows best, and says so where it could not save.
+        kept = last_error(stopped.output).removeprefix("told to leave: ")
         if stopped.why == "preempted":
-            return Outcome("preempted", f"{self.name}: told to stop; what was done is saved, and goes on from there")
-        return Outcome("closed", f"{self.name}: the job's budget is spent; what was done is saved")
+            kept = kept or "what was done is saved, and goes on from there"
+            return Outcome("preempted", f"{self.name}: told to stop; {kept}")
+        return Outcome("closed", f"{self.name}: the job's budget is spent; {kept or 'what was done is saved'}")
 
     def _message(self, outcome: Outcome, there: Source) -> str:
         told = outcome.sentence.removeprefix(f"{self.name}: ")

@@ -6,7 +6,7 @@ import types
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, JsonValue
 from pydantic.fields import FieldInfo
@@ -92,9 +92,14 @@ def _name(annotation: Any) -> str:
     origin, parts = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         return " | ".join(map(str, parts))
+    titles = [
+        each.title for each in getattr(annotation, "__metadata__", ()) if isinstance(each, FieldInfo) and each.title
+    ]
+    if titles:
+        return str(titles[0])
     if origin is Annotated:
         return ", ".join([_name(parts[0]), *_bounds(parts[1:])])
-    if isinstance(annotation, types.UnionType):
+    if origin in (Union, types.UnionType):
         return " | ".join("null" if part is type(None) else _name(part) for part in parts)
     if origin is list:
         return f"list of {_name(parts[0])}"

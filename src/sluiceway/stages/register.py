@@ -24,7 +24,7 @@ _EXAMPLES = 3
 
 
 def register(pipeline: Pipeline) -> None:
-    """Judge the model, register it with its lineage, and move ``champion`` when the gate is open.
+    """Judge the model, register it with its lineage unless it is already, and move ``champion`` when the gate is open.
 
     A closed model gate is no failure: the version is registered for whoever wants to look, and the champion stays.
 
@@ -42,10 +42,15 @@ def register(pipeline: Pipeline) -> None:
 
             name = registry.registry_name(pipeline)
             champion = registry.champion(pipeline.root, name)
-            verdict = _judge(pipeline, evaluation, champion)
             with attach_run(pipeline, read_json(pipeline.model / "run.json")["run_id"]) as run:
+                known = registry.registered_before(pipeline, run.id, _facts(pipeline, evaluation))
+                # A model that is champion already is not asked to beat itself.
+                rival = None if known and champion and known.number == champion.number else champion
+                verdict = _judge(pipeline, evaluation, rival)
                 run.log_verdict(verdict)
-                version = registry.register_model(
+                if known:
+                    registry.tag(pipeline.root, known, _verdict_tags(pipeline, verdict))
+                version = known or registry.register_model(
                     pipeline,
                     run,
                     pipeline.model,
@@ -60,6 +65,7 @@ def register(pipeline: Pipeline) -> None:
             write_verdict(verdict, pipeline.reports / "verdicts", version.run_id)
             keep_as_reference(pipeline, version.name, str(version.number))
         document = {"name": name, "version": version.number, "run_id": version.run_id, "champion": verdict.open}
+        document["before"] = champion.number if champion else None
         (pipeline.reports / "registration.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
         done("register", pipeline, clock, _summary(version, champion, verdict))
 
@@ -117,6 +123,19 @@ def _example_rows(pipeline: Pipeline) -> list[dict[str, Any]]:
 def _tags(pipeline: Pipeline, evaluation: dict[str, Any], verdict: Verdict) -> dict[str, str]:
     from sluiceway.tracking.lineage import lineage
 
+    return {**lineage(pipeline), **_facts(pipeline, evaluation), **_verdict_tags(pipeline, verdict)}
+
+
+def _facts(pipeline: Pipeline, evaluation: dict[str, Any]) -> dict[str, str]:
+    """Return what tells a model of a run from another one of it: its scores, and what they were made on."""
+    return {
+        **{f"test.{name}": repr(score["value"]) for name, score in evaluation["model"].items()},
+        "sluiceway.examples": read_json(pipeline.validated / "gate.json")["subject"],
+        _TEST_SPLIT: _test_split(pipeline),
+    }
+
+
+def _verdict_tags(pipeline: Pipeline, verdict: Verdict) -> dict[str, str]:
     data_gate = read_json(pipeline.validated / "gate.json")
     states = {
         "data": data_gate["state"],
@@ -124,13 +143,9 @@ def _tags(pipeline: Pipeline, evaluation: dict[str, Any], verdict: Verdict) -> d
         "model": verdict.state,
     }
     return {
-        **lineage(pipeline),
-        **{f"test.{name}": repr(score["value"]) for name, score in evaluation["model"].items()},
         **{f"sluiceway.verdict.{gate}": state for gate, state in states.items()},
         "sluiceway.verdict.model.reason": verdict.reason,
         **_override_tags(data_gate.get("override")),
-        "sluiceway.examples": data_gate["subject"],
-        _TEST_SPLIT: _test_split(pipeline),
     }
 
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -94,6 +95,43 @@ def register_model(
         client(root).finalize_logged_model(logged.model_id, "READY")
         _link(run, logged, figures or {})
         return _add_version(root, name, logged, {**tags, DIGEST: sha256}, description)
+
+
+def registered_before(pipeline: Pipeline, run_id: str, facts: Mapping[str, str]) -> Version | None:
+    """Return the version that a run's model is already; None where there is none, or its files were damaged.
+
+    A stage that is run again, as after a result that could not be pushed, makes no second version of one model.
+
+    Args:
+        pipeline: whose model it is.
+        run_id: of the run that trained it.
+        facts: tags that must be the same, such as its scores.
+
+    Raises:
+        TrackingError: the store cannot be reached or refuses.
+    """
+    name, root = registry_name(pipeline), pipeline.root
+    with refusals(root, f"look for versions of {name}"):
+        listed = client(root).search_model_versions(f"name='{name}' and run_id='{run_id}'")
+    known = sorted(map(_version, listed), key=lambda version: version.number, reverse=True)
+    for found in known:
+        if facts.items() <= dict(found.tags).items():
+            with suppress(ModelError), TemporaryDirectory() as scratch:
+                fetch(root, found, Path(scratch))
+                return found
+    return None
+
+
+def tag(root: Path, found: Version, tags: Mapping[str, str]) -> None:
+    """Give a version other tags of these names.
+
+    Raises:
+        TrackingError: the store cannot be reached or refuses.
+    """
+    with refusals(root, f"tag {found.uri}"):
+        for name, value in tags.items():
+            if found.tags.get(name) != value:
+                client(root).set_model_version_tag(found.name, str(found.number), name, value)
 
 
 def set_alias(root: Path, name: str, alias: str, number: int) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from sluiceway.errors import SluicewayError
+from sluiceway.launch.jobs import SECRET_NAME
 
 State = Literal["ok", "warning", "fault", "left out"]
 Clock = Callable[[], float]
@@ -20,7 +21,6 @@ Clock = Callable[[], float]
 
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")
 _BEARER = re.compile(r"(?i)(bearer|basic)\s+[\w.~+/=-]{8,}")
-_SECRET_NAME = re.compile(r"PASS|TOKEN|SECRET|KEY|CREDENTIAL|WEBHOOK", re.IGNORECASE)
 _SHORTEST = 6
 """Letters of a secret below which it would also be found in innocent words."""
 _LINE = 400
@@ -75,11 +75,20 @@ def look(looks: Sequence[Look], seconds: float) -> list[Seen]:
         limit = looks[place].seconds or seconds
         thread.join(max(0.0, began + limit - time.monotonic()))
         if seen[place] is None:
-            seen[place] = [Seen(looks[place].what, "fault", f"no answer within {limit:g} s", _SLOW)]
+            seen[place] = [_late(looks[place].what, f"no answer within {limit:g} s")]
     return [_without_secrets(each) for some in seen for each in some or ()]
 
 
-_SLOW = "is a network file system or a server down? --seconds gives more time"
+_SLOW = "is a network file system or a server down? `sluiceway doctor --seconds 60` gives more time"
+_BUSY = "ask again when the machine is free, or `sluiceway doctor --seconds 60`"
+
+
+def _late(what: str, found: str) -> Seen:
+    """Return what it means that there was no answer: on a busy machine, little."""
+    load, cpus = os.getloadavg()[0], os.cpu_count() or 1
+    if load > cpus:
+        return Seen(what, "warning", f"{found}; the machine is busy: load {load:.0f} on {cpus} CPUs", _BUSY)
+    return Seen(what, "fault", found, _SLOW)
 
 
 def _taken(this: Look) -> list[Seen]:
@@ -87,6 +96,8 @@ def _taken(this: Look) -> list[Seen]:
         return list(this.at())
     except SluicewayError as error:
         return [Seen(this.what, "fault", error.message, error.hint)]
+    except TimeoutError as error:
+        return [_late(this.what, str(error))]
     except Exception as error:  # noqa: BLE001 - a doctor does not fall ill of what he sees
         return [Seen(this.what, "fault", f"{type(error).__name__}: {error}")]
 
@@ -143,7 +154,7 @@ def without_secrets(text: str, environment: Mapping[str, str] | None = None) -> 
     """Return a text without credentials of addresses and values of the environment's secrets, in one line."""
     text = _BEARER.sub(r"\1 ***", _CREDENTIALS.sub("", " ".join(text.split())))
     for name, value in (os.environ if environment is None else environment).items():
-        if _SECRET_NAME.search(name) and len(value) >= _SHORTEST and not _is_path(value):
+        if SECRET_NAME.search(name) and len(value) >= _SHORTEST and not _is_path(value):
             text = text.replace(value, "***")
     return text if len(text) <= _LINE else f"{text[: _LINE - 1]}…"
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sluiceway.errors import ConfigError
 from sluiceway.launch.health.base import Seen, run
+from sluiceway.launch.install import UNREACHABLE
 from sluiceway.launch.jobs import Job
 from sluiceway.launch.secrets import secrets_of
 
@@ -46,9 +47,15 @@ def kubernetes(jobs: Mapping[str, Job], seconds: float) -> Iterator[Seen]:
             yield Seen("Kubernetes", "fault", f"no RayJobs in {namespace}: {last or 'no answer'}", way_out)
 
 
-def schedules() -> Iterator[Seen]:
-    """Tell whether jobs of this machine can be scheduled."""
-    found = [name for name, program in (("cron", "crontab"), ("systemd", "systemctl")) if shutil.which(program)]
+def schedules(seconds: float) -> Iterator[Seen]:
+    """Tell whether jobs of this machine can be scheduled: by cron, or by a systemd of this user that can be reached."""
+    found = ["cron"] * bool(shutil.which("crontab"))
+    there = shutil.which("systemctl")
+    if there and run("systemctl", "--user", "show-environment", seconds=seconds).code == 0:
+        found.append("systemd")
+    elif there and not found:
+        yield Seen("schedules", "fault", "systemd is here, and not to be reached by this user", UNREACHABLE)
+        return
     if found:
         yield Seen("schedules", "ok", f"{' and '.join(found)}: `sluiceway job install JOB --to {found[0]}`")
     else:

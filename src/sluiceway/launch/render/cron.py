@@ -24,15 +24,9 @@ def render(name: str, job: Job, place: Place) -> dict[str, str]:
     log = shlex.quote(f"{folder}/cron.log")
     command = f"cd {shlex.quote(place.root)} && mkdir -p {shlex.quote(folder)} && {place.command(name, '--if-due')}"
     line = _escaped(f"{command} >> {log} 2>&1")
-    begin, end = marks(name, place)
+    begin, end = place.marks(name)
     told = f"# {schedule.cron}, {schedule.zone or 'time of the machine'}; what was missed while it was off is caught up"
     return {"crontab": "\n".join([begin, told, f"{times} {line}", f"@reboot {line}", end]) + "\n"}
-
-
-def marks(name: str, place: Place) -> tuple[str, str]:
-    """Return the lines around what belongs to a job."""
-    whose = f"sluiceway job {name} of {place.root}"
-    return f"# >>> {whose}", f"# <<< {whose}"
 
 
 def _escaped(command: str) -> str:

@@ -16,14 +16,12 @@ from ruamel.yaml.scalarstring import LiteralScalarString
 
 from sluiceway.errors import ConfigError
 from sluiceway.launch.jobs import Job
-from sluiceway.launch.render.place import Place, schedule_of
+from sluiceway.launch.render.place import SLACK, Place, schedule_of
 
 _START = 900
 """Seconds that pulling the image and starting the pods may take, beside the job's budget."""
 _LATE = 3600
 """Seconds after which a missed start is left out, until the next one."""
-_SLACK = 30
-"""Seconds between the end of the grace that the job knows of and the kill."""
 _SUBMITTER = {"cpus": 1, "memory": "512Mi"}
 
 
@@ -35,10 +33,10 @@ def render(name: str, job: Job, place: Place) -> dict[str, str]:
     """
     if job.image is None:
         raise ConfigError(f"job {name!r} names no image", hint="infra/Dockerfile builds one: `image: name:tag`")
-    files = {"rayjob.yaml": _yaml(_rayjob(name, job))}
+    files = {f"{name}-rayjob.yaml": _yaml(_rayjob(name, job))}
     if job.schedule:
         several = [_ray_cron_job(name, job)] if job.kubernetes.schedule_with == "RayCronJob" else _cron_job(name, job)
-        files["schedule.yaml"] = _yaml(*several)
+        files[f"{name}-schedule.yaml"] = _yaml(*several)
     return files
 
 
@@ -65,7 +63,7 @@ def _spec(name: str, job: Job) -> dict[str, Any]:
         spec["activeDeadlineSeconds"] = round(job.budget.hours * 3600) + job.grace + _START
     container = {"name": "ray-job-submitter", **_container(job, _SUBMITTER)}
     submitter = {"restartPolicy": "Never", **_pod(job), "containers": [container]}
-    spec["submitterPodTemplate"] = {"metadata": {"labels": _labels(name)}, "spec": submitter}
+    spec["submitterPodTemplate"] = {"metadata": _pod_metadata(name, job), "spec": submitter}
     spec["rayClusterSpec"] = _cluster(name, job)
     return spec
 
@@ -76,7 +74,9 @@ def _cluster(name: str, job: Job) -> dict[str, Any]:
     alone = resources.workers == 1
     one = {"cpus": resources.cpus, "memory": resources.memory, "gpus": resources.gpus}
     head = _ray_pod(name, job, "ray-head", one if alone else {**one, "gpus": 0})
-    head["spec"]["containers"][0]["lifecycle"] = {"preStop": {"exec": {"command": _stop(job, "cancel", name)}}}
+    head["spec"]["containers"][0]["lifecycle"] = {
+        "preStop": {"exec": {"command": _stop(job, "cancel", "--requeue", name)}}
+    }
     cluster: dict[str, Any] = {
         "rayVersion": version("ray"),
         "authOptions": {"mode": "token", "secretName": job.kubernetes.auth_secret},
@@ -90,17 +90,24 @@ def _cluster(name: str, job: Job) -> dict[str, Any]:
         group |= {"maxReplicas": resources.workers, "rayStartParams": {}}
         worker = _ray_pod(name, job, "ray-worker", one)
         worker["spec"]["containers"][0]["lifecycle"] = {"preStop": {"exec": {"command": _stop(job, "leave", name)}}}
-        if job.kubernetes.node_selector:
-            worker["spec"]["nodeSelector"] = dict(job.kubernetes.node_selector)
         cluster["workerGroupSpecs"] = [{**group, "template": worker}]
-    elif job.kubernetes.node_selector:
-        head["spec"]["nodeSelector"] = dict(job.kubernetes.node_selector)
+    (head if alone else worker)["spec"].update(_nodes(job))
     return cluster
 
 
-def _stop(job: Job, verb: str, name: str) -> list[str]:
+def _nodes(job: Job) -> dict[str, Any]:
+    """Which nodes workers go to."""
+    nodes: dict[str, Any] = {}
+    if job.kubernetes.node_selector:
+        nodes["nodeSelector"] = dict(job.kubernetes.node_selector)
+    if job.kubernetes.tolerations:
+        nodes["tolerations"] = [each.model_dump(exclude_none=True) for each in job.kubernetes.tolerations]
+    return nodes
+
+
+def _stop(job: Job, *words: str) -> list[str]:
     """Tell of the end before Ray hears of it, and wait for the checkpoint: the head the job, a worker its node's."""
-    return ["env", f"--chdir={job.kubernetes.project}", "sluiceway", "job", verb, name]
+    return ["env", f"--chdir={job.kubernetes.project}", "sluiceway", "job", *words]
 
 
 def _ray_pod(name: str, job: Job, container: str, resources: dict[str, Any]) -> dict[str, Any]:
@@ -110,18 +117,21 @@ def _ray_pod(name: str, job: Job, container: str, resources: dict[str, Any]) -> 
         for each in job.secrets
     ]
     # What Ray itself would wait for at SIGTERM, the hook has waited for.
-    env = [{"name": "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S", "value": "0"}, *secrets]
+    plain = {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0", **job.env}
+    env = [*({"name": key, "value": value} for key, value in plain.items()), *secrets]
     main = {"name": container, **_container(job, resources), "volumeMounts": shared, "env": env}
     spec = {
         **_pod(job),
-        "terminationGracePeriodSeconds": job.grace + _SLACK,
+        "terminationGracePeriodSeconds": job.grace + SLACK,
         "containers": [main],
         "volumes": [
             {"name": "project", "persistentVolumeClaim": {"claimName": job.kubernetes.claim}},
             {"name": "shm", "emptyDir": {"medium": "Memory"}},
         ],
     }
-    return {"metadata": {"labels": _labels(name)}, "spec": spec}
+    if job.kubernetes.pod_account:
+        spec["serviceAccountName"] = job.kubernetes.pod_account
+    return {"metadata": _pod_metadata(name, job), "spec": spec}
 
 
 def _pod(job: Job) -> dict[str, Any]:
@@ -138,6 +148,8 @@ def _pod(job: Job) -> dict[str, Any]:
     }
     if job.kubernetes.priority_class:
         pod["priorityClassName"] = job.kubernetes.priority_class
+    if job.kubernetes.pull_secrets:
+        pod["imagePullSecrets"] = [{"name": each} for each in job.kubernetes.pull_secrets]
     return pod
 
 
@@ -177,7 +189,7 @@ def _cron_job(name: str, job: Job) -> list[dict[str, Any]]:
         "concurrencyPolicy": "Forbid",
         "startingDeadlineSeconds": _LATE,
         "jobTemplate": {
-            "spec": {"backoffLimit": 0, "template": {"metadata": {"labels": _labels(name)}, "spec": pod}},
+            "spec": {"backoffLimit": 0, "template": {"metadata": _pod_metadata(name, job), "spec": pod}},
         },
     }
     if schedule.zone:
@@ -219,6 +231,11 @@ def _metadata(name: str, job: Job) -> dict[str, Any]:
     if job.kubernetes.queue:
         labels["kueue.x-k8s.io/queue-name"] = job.kubernetes.queue
     return {"name": f"sluiceway-{name}", "namespace": job.kubernetes.namespace, "labels": labels}
+
+
+def _pod_metadata(name: str, job: Job) -> dict[str, Any]:
+    annotations = {"annotations": dict(job.kubernetes.annotations)} if job.kubernetes.annotations else {}
+    return {"labels": _labels(name), **annotations}
 
 
 def _labels(name: str) -> dict[str, str]:

@@ -14,12 +14,16 @@ _PATIENCE = 300
 
 
 def render(name: str, job: Job, place: Place) -> dict[str, str]:
-    """Return the script, and the line of scrontab where the job has a schedule.
+    """Return the script, and the lines of scrontab where the job has a schedule.
+
+    The folder of the log must be there before the job begins: Slurm makes none, and fails the job without a word.
 
     Raises:
         ConfigError: the schedule names a time zone, which Slurm does not know.
     """
-    place = replace(place, root=job.slurm.project or place.root)
+    root = job.slurm.project or place.root
+    script = place.script(f"{name}.sbatch", root)
+    place = replace(place, root=root)
     files = {f"{name}.sbatch": _script(name, job, place)}
     if job.schedule:
         if job.schedule.zone:
@@ -27,9 +31,11 @@ def render(name: str, job: Job, place: Place) -> dict[str, str]:
                 f"jobs.{name}.schedule.zone is {job.schedule.zone}, and scrontab reads times in the controller's zone",
                 hint="write the times in that zone, and leave `zone` out",
             )
-        files["scrontab"] = "".join(f"#SCRON {each}\n" for each in _options(name, job, place)) + (
-            f"{job.schedule.cron} {place.folder(name)}/{name}.sbatch\n"
-        )
+        begin, end = place.marks(name)
+        options = [f"#SCRON {each}" for each in _options(name, job, place)]
+        # What is run is a command: scrontab reads the options above, and not those in the script.
+        line = f"{job.schedule.cron} {shlex.quote(script)}"
+        files[f"{name}.scrontab"] = "\n".join([begin, *options, line, end]) + "\n"
     return files
 
 
@@ -58,11 +64,12 @@ def _options(name: str, job: Job, place: Place) -> list[str]:
 
 def _script(name: str, job: Job, place: Place) -> str:
     head = "\n".join(f"#SBATCH {each}" for each in _options(name, job, place))
-    setup = "".join(f"{line}\n" for line in job.slurm.setup)
+    sets = [f"export {key}={shlex.quote(value)}" for key, value in job.env.items()]
+    setup = "".join(f"{line}\n" for line in [*sets, *job.slurm.setup])
     alone = job.slurm.nodes == 1
     run = place.command(name) if alone else _symmetric(name, job, place)
     # Beyond one node the job is a grandchild of srun's, on this very node.
-    stop = 'kill -TERM "$job"' if alone else shlex.join([place.program, "job", "cancel", name])
+    stop = 'kill -TERM "$job"' if alone else shlex.join([place.program, "job", "cancel", "--requeue", name])
     return f"""\
 #!/bin/bash
 {head}

@@ -1,7 +1,7 @@
 """A job as a service and a timer of systemd."""
 
 from sluiceway.launch.jobs import Job
-from sluiceway.launch.render.place import Place, schedule_of
+from sluiceway.launch.render.place import SLACK, Place, schedule_of
 from sluiceway.launch.schedules import on_calendar
 
 
@@ -42,14 +42,14 @@ Description=Sluiceway job {name}: pipeline {job.pipeline} at {_escaped(job.ref)}
 Type=exec
 WorkingDirectory={_escaped(place.root)}
 ExecStart={_quoted(place.program)} job run {name}
-# A closed gate is no crash.
-SuccessExitStatus=3
+# A closed gate is no crash, and `job cancel` neither.
+SuccessExitStatus=3 130
 # Preempted: what is left is done at once, from the checkpoint.
 RestartForceExitStatus=75
 RestartSec=30
-# Only the job is told to stop; it tells the stage, and what is left after the grace is killed.
+# Only the job is told to stop; it tells the stage, kills it after the grace, and says how it ended.
 KillMode=mixed
-TimeoutStopSec={job.grace}
+TimeoutStopSec={job.grace + SLACK}
 Nice=10
 """
 
