@@ -9,7 +9,9 @@ import subprocess
 import sys
 import threading
 import tomllib
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,10 @@ from packaging.requirements import Requirement
 from ruamel.yaml import YAML
 
 from projects import ROOT
-from sluiceway.errors import TrackingError, UsageError
+from sluiceway.errors import SluicewayError, TrackingError, UsageError
 from sluiceway.server import backup, people, settings, start
 from sluiceway.server.settings import Door, Stores
+from slurm import free_ports
 from team import clean
 
 GOOD = {
@@ -136,6 +139,130 @@ def test_accounts_need_a_server_and_a_role_that_there_is(monkeypatch) -> None:
     with pytest.raises(UsageError, match="unknown role 'writr'") as caught:
         people.add("ada", "a long password", "writr")
     assert "did you mean 'writer'?" in caught.value.hint
+
+
+# What the server refuses.
+
+ACCOUNT = {"MLFLOW_TRACKING_USERNAME": "ada", "MLFLOW_TRACKING_PASSWORD": "her own password"}
+HASH = "scrypt:32768:8:1$qMGp0"
+TAKEN = (
+    "User (username=bob) already exists. Error: (psycopg2.errors.UniqueViolation) duplicate key value violates unique "
+    f"constraint [SQL: INSERT INTO users] [parameters: {{'username': 'bob', 'password_hash': '{HASH}'}}]"
+)
+
+
+@dataclass
+class Answers:
+    """A server that gives one answer to whatever it is asked."""
+
+    status: int = 200
+    body: str = "{}"
+    asked: list[Any] = field(default_factory=list)
+    port: int = 0
+
+    def are(self, status: int, body: str | dict[str, Any]) -> None:
+        self.status, self.body = status, body if isinstance(body, str) else json.dumps(body)
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Answers]:
+    given = Answers()
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            given.asked.append(json.loads(sent) if sent else None)
+            self.send_response(given.status)
+            self.send_header("Content-Length", str(len(given.body.encode())))
+            self.end_headers()
+            self.wfile.write(given.body.encode())
+
+        do_GET = do_POST = do_PATCH = do_DELETE = answer
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        given.port = server.server_port
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://user:in-the-uri@127.0.0.1:{given.port}")
+        for name, value in ACCOUNT.items():
+            monkeypatch.setenv(name, value)
+        yield given
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "ask", "words", "out"),
+    [
+        (400, {"error_code": "RESOURCE_ALREADY_EXISTS", "message": TAKEN}, "add", "there is an account 'bob' already",
+         "user password bob"),
+        (404, {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "x"}, "remove", "there is no account 'bob'",
+         "user list"),
+        (400, {"error_code": "BAD_REQUEST", "message": "Users cannot delete their own account."}, "remove",
+         "no admin removes himself", "another admin"),
+        (401, "You are not authenticated.", "add", "does not know 'ada'", "MLFLOW_TRACKING_PASSWORD"),
+        (403, "Permission denied", "add", "'ada' may not do this", "of an account that is admin"),
+        (403, "Invalid Host header - possible DNS rebinding attack detected", "add", "go by the name http://127.0.0.1",
+         "--name"),
+        (404, "<html>not found</html>", "add", "is no MLflow with accounts", "sluiceway ui"),
+        (200, "<html>a page</html>", "add", "is no MLflow with accounts", "sluiceway ui"),
+        (500, {"error_code": "INTERNAL_ERROR", "message": TAKEN}, "add", "500 (INTERNAL_ERROR) to users/create",
+         "its log says why"),
+    ],
+)  # fmt: skip
+def test_each_refusal_has_its_sentence_and_its_way_out_and_nothing_of_mlflows(
+    answers: Answers, monkeypatch, status: int, body: Any, ask: str, words: str, out: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
+    answers.are(status, body)
+    with pytest.raises(SluicewayError) as caught:
+        people.add("bob", "a long password", "reader") if ask == "add" else people.remove("bob")
+    said = f"{caught.value.message} {caught.value.hint}"
+    assert words in caught.value.message
+    assert out in caught.value.hint
+    for secret in (HASH, "SQL", "psycopg2", "html", "in-the-uri", ACCOUNT["MLFLOW_TRACKING_PASSWORD"]):
+        assert secret not in said
+    assert caught.value.__cause__ is None
+
+
+def test_no_server_is_told_from_one_that_refuses(monkeypatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://user:in-the-uri@127.0.0.1:{free_ports(1)[0]}")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
+    with pytest.raises(TrackingError, match=r"^no answer from http://127\.0\.0\.1:\d+$") as caught:
+        people.people()
+    assert "is the server up" in caught.value.hint
+
+
+def test_what_would_be_refused_is_not_asked(answers: Answers) -> None:
+    for what, words in (
+        (lambda: people.add("bob", "short", "reader"), "has 5 characters"),
+        (lambda: people.add(" ", "a long password", "reader"), "needs a name"),
+        (lambda: people.set_password("bob", "short"), "has 5 characters"),
+        (lambda: people.set_password("ada", ACCOUNT["MLFLOW_TRACKING_PASSWORD"]), "has already"),
+        (lambda: people.set_role("ada", "reader"), "no admin takes rights from himself"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            what()
+    assert answers.asked == []
+
+
+def test_who_changes_his_own_password_gives_the_one_that_he_has(answers: Answers) -> None:
+    people.set_password("ada", "quite another password")
+    people.set_password("bob", "quite another password")
+    assert [each.get("current_password") for each in answers.asked] == [ACCOUNT["MLFLOW_TRACKING_PASSWORD"], None]
+
+
+def test_accounts_are_listed_for_an_admin_alone(answers: Answers) -> None:
+    known = {"username": "ada", "is_admin": False, "roles": []}
+    answers.are(200, {"users": [known], "user": known})
+    with pytest.raises(TrackingError, match="accounts are the admin's"):
+        people.people()
+    known["is_admin"] = True
+    answers.are(200, {"users": [known], "user": known})
+    assert [(each.name, each.role) for each in people.people()] == [("ada", "admin")]
 
 
 def run(words: list[str], env: dict[str, str], *before: str) -> "subprocess.CompletedProcess[str]":
@@ -329,56 +456,6 @@ def test_a_backup_that_is_not_what_it_was_fills_nothing(kept: Stores, tmp_path: 
     with pytest.raises(TrackingError, match=r"damaged|layout 2|of postgresql|no backup"):
         backup.restore(other(tmp_path), folder)
     assert not (tmp_path / "new").exists()
-
-
-SQL = (
-    "User (username=bob) already exists. Error: (psycopg2.errors.UniqueViolation) duplicate key "
-    "[SQL: INSERT INTO users] [parameters: {'username': 'bob', 'password_hash': 'scrypt:32768:8:1$hunter2'}]"
-)
-
-
-@pytest.mark.parametrize(
-    ("status", "answer", "said", "hint"),
-    [
-        (400, {"error_code": "RESOURCE_ALREADY_EXISTS", "message": SQL}, "bob) already exists.", "user password"),
-        (404, {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "User bob not found"}, "not found", "user list"),
-        (400, {"error_code": "INVALID_PARAMETER_VALUE", "message": "Password too short"}, "too short", ""),
-        (401, "You are not authenticated.", "does not take this name and password (users/create)", "of an admin"),
-        (403, "Permission denied", "does not let this account do so (users/create)", "of an admin"),
-        (0, "", "does not answer (users/create)", "is it up?"),
-    ],
-)
-def test_an_account_that_cannot_be_made_is_told_without_its_hash(
-    status: int, answer: object, said: str, hint: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    body = (answer if isinstance(answer, str) else json.dumps(answer)).encode()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.server_port}")
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        if status:
-            thread.start()
-        else:
-            server.server_close()
-        with pytest.raises(TrackingError) as caught:
-            people.add("bob", "a-long-password", "reader")
-        if status:
-            server.shutdown()
-    assert said in caught.value.message
-    assert hint in caught.value.hint
-    assert bool(caught.value.hint) == bool(hint)
-    assert not re.search("hunter2|SQL|psycopg2|a-long-password", caught.value.message)
 
 
 def test_nothing_that_is_there_is_overwritten(kept: Stores, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from projects import DIGITS_PARAMS, DIGITS_SUITE, Project, assert_friendly, make_project, runs_of, suite
-from sluiceway.errors import TrackingError
+from sluiceway.errors import TrackingError, UsageError
 from sluiceway.server import people
 from sluiceway.stages.train import _metric_points
 from sluiceway.tracking import registry, runs, store
@@ -239,12 +239,38 @@ def test_a_role_is_taken_away_and_given_again(server: Team, project: Project, mo
     assert ask(server, *create, {"name": "two"}) == 403
     people.set_role("temp", "admin")
     assert [each.role for each in people.people() if each.name == "temp"] == ["admin"]
+    with pytest.raises(UsageError, match="there is an account 'temp' already"):
+        people.add("temp", "a password of the second time", "reader")
+    with pytest.raises(UsageError, match="there is no account 'nobody'"):
+        people.remove("nobody")
+    with pytest.raises(UsageError, match="no admin removes himself"):
+        people.remove(ADMIN)
     people.set_password("temp", "another password")
     assert ask(server, *create, {"name": "three"}) == 401
     people.remove("temp")
     assert {each.name: each.role for each in people.people()} == {ADMIN: "admin", "rita": "reader", "will": "writer"}
-    with pytest.raises(TrackingError, match="Password must be at least 12"):
-        people.add("short", "short", "reader")
+
+
+def test_the_list_of_accounts_is_the_admins(server: Team, monkeypatch) -> None:
+    become(monkeypatch, server, *WRITER)
+    assert ask(server, "/api/2.0/mlflow/users/list", WRITER) == 200  # docs/server.md: MLflow's page shows names
+    assert ask(server, "/api/2.0/mlflow/users/list", READER) == 403
+    with pytest.raises(TrackingError, match="'will' may not do this"):
+        people.people()
+    become(monkeypatch, server, WRITER[0], "a guess of a password")
+    with pytest.raises(TrackingError, match="does not know 'will'"):
+        people.people()
+
+
+def test_an_admin_changes_his_own_password(server: Team, monkeypatch) -> None:
+    create = ("/api/2.0/mlflow/users/current", ("boss", "another long password"))
+    become(monkeypatch, server, ADMIN, ADMIN_PASSWORD)
+    people.add("boss", "a long password", "admin")
+    become(monkeypatch, server, "boss", "a long password")
+    people.set_password(*create[1])
+    assert ask(server, *create) == 200
+    become(monkeypatch, server, ADMIN, ADMIN_PASSWORD)
+    people.remove("boss")
 
 
 # A pipeline.

@@ -1,12 +1,12 @@
 """Accounts of the team's server and what they may do, asked of the running server itself, as its admin."""
 
-import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sluiceway.errors import TrackingError, UsageError, unknown
+from sluiceway.errors import UsageError, unknown
+from sluiceway.server.asking import ROLES_API, USERS_API, ask, myself, not_admin, own
+from sluiceway.server.settings import SHORTEST
 
 READER, WRITER, ADMIN = "reader", "writer", "admin"
 ROLES: Mapping[str, Mapping[str, str]] = {
@@ -15,8 +15,6 @@ ROLES: Mapping[str, Mapping[str, str]] = {
 }
 """By name, what a role may do to all of a kind. Reading needs none: it comes with an account."""
 WORKSPACE = "default"
-
-_USERS, _ROLES = "/api/2.0/mlflow/users", "/api/3.0/mlflow/roles"
 
 
 @dataclass(frozen=True)
@@ -33,9 +31,12 @@ def people() -> list[Person]:
 
     Raises:
         UsageError: no server is named.
-        TrackingError: the server cannot be reached or refuses.
+        TrackingError: the server cannot be reached, fails, or does not take us for an admin.
     """
-    found = _ask("GET", f"{_USERS}/list")["users"]
+    found = ask("GET", f"{USERS_API}/list")["users"]
+    # MLflow shows the list to every writer, who may be asked for a review.
+    if not ask("GET", f"{USERS_API}/current")["user"]["is_admin"]:
+        raise not_admin()
     return sorted((_person(each) for each in found), key=lambda person: person.name)
 
 
@@ -44,11 +45,14 @@ def add(name: str, password: str, role: str) -> None:
 
     Raises:
         UnknownName: there is no such role.
-        UsageError: no server is named.
-        TrackingError: the server cannot be reached or refuses.
+        UsageError: no server is named; there is such an account already; the password is too short.
+        TrackingError: the server cannot be reached, fails, or does not take us for an admin.
     """
     _check(role)
-    _ask("POST", f"{_USERS}/create", {"username": name, "password": password})
+    _check_password(password)
+    if not name.strip():
+        raise UsageError("an account needs a name", hint="sluiceway server user add ada --role writer")
+    ask("POST", f"{USERS_API}/create", {"username": name, "password": password})
     set_role(name, role)
 
 
@@ -57,36 +61,49 @@ def set_role(name: str, role: str) -> None:
 
     Raises:
         UnknownName: there is no such role.
-        UsageError: no server is named.
-        TrackingError: the server cannot be reached or refuses.
+        UsageError: no server is named; there is no such account, or it is one's own.
+        TrackingError: the server cannot be reached, fails, or does not take us for an admin.
     """
     _check(role)
-    _ask("PATCH", f"{_USERS}/update-admin", {"username": name, "is_admin": role == ADMIN})
-    for each in _ask("GET", "/api/3.0/mlflow/users/roles/list", {"username": name})["roles"]:
+    if role != ADMIN and name == myself()[0]:
+        raise own(name, "takes rights from")
+    ask("PATCH", f"{USERS_API}/update-admin", {"username": name, "is_admin": role == ADMIN})
+    for each in ask("GET", "/api/3.0/mlflow/users/roles/list", {"username": name})["roles"]:
         if each["name"] in ROLES:
-            _ask("DELETE", f"{_ROLES}/unassign", {"username": name, "role_id": each["id"]})
+            ask("DELETE", f"{ROLES_API}/unassign", {"username": name, "role_id": each["id"]})
     if ROLES.get(role):
-        _ask("POST", f"{_ROLES}/assign", {"username": name, "role_id": _role(role)})
+        ask("POST", f"{ROLES_API}/assign", {"username": name, "role_id": _role(role)})
 
 
 def set_password(name: str, password: str) -> None:
     """Give an account another password.
 
     Raises:
-        UsageError: no server is named.
-        TrackingError: the server cannot be reached or refuses.
+        UsageError: no server is named; there is no such account; the password is too short, or the same.
+        TrackingError: the server cannot be reached, fails, or does not take us for an admin.
     """
-    _ask("PATCH", f"{_USERS}/update-password", {"username": name, "password": password})
+    _check_password(password)
+    me, mine = myself()
+    if name == me and password == mine:
+        raise UsageError(f"this is the password that {name!r} has already", hint="give another one")
+    # Who changes his own is asked for the one that he has.
+    known = {"current_password": mine} if name == me else {}
+    ask("PATCH", f"{USERS_API}/update-password", {"username": name, "password": password, **known})
 
 
 def remove(name: str) -> None:
     """Remove an account. What it logged stays.
 
     Raises:
-        UsageError: no server is named.
-        TrackingError: the server cannot be reached or refuses.
+        UsageError: no server is named; there is no such account, or it is one's own.
+        TrackingError: the server cannot be reached, fails, or does not take us for an admin.
     """
-    _ask("DELETE", f"{_USERS}/delete", {"username": name})
+    ask("DELETE", f"{USERS_API}/delete", {"username": name})
+
+
+def _check_password(password: str) -> None:
+    if len(password) < SHORTEST:
+        raise UsageError(f"the password has {len(password)} characters", hint=f"at least {SHORTEST} are needed")
 
 
 def _check(role: str) -> None:
@@ -101,15 +118,15 @@ def _person(found: Mapping[str, Any]) -> Person:
 
 def _role(name: str) -> int:
     """Return the number of a role, which is made, or given what it lacks."""
-    known = _ask("GET", f"{_ROLES}/list", {"workspace": WORKSPACE})["roles"]
+    known = ask("GET", f"{ROLES_API}/list", {"workspace": WORKSPACE})["roles"]
     found = next((each for each in known if each["name"] == name), None)
     if found is None:
-        found = _ask("POST", f"{_ROLES}/create", {"name": name, "workspace": WORKSPACE})["role"]
+        found = ask("POST", f"{ROLES_API}/create", {"name": name, "workspace": WORKSPACE})["role"]
     number, rights = int(found["id"]), found.get("permissions") or []
     for kind, permission in ROLES[name].items():
         if not _has(rights, kind, permission):
             right = {"resource_type": kind, "resource_pattern": "*", "permission": permission}
-            _ask("POST", f"{_ROLES}/permissions/add", {"role_id": number, **right})
+            ask("POST", f"{ROLES_API}/permissions/add", {"role_id": number, **right})
     return number
 
 
@@ -118,48 +135,3 @@ def _has(rights: Sequence[Mapping[str, Any]], kind: str, permission: str) -> boo
         (each["resource_type"], each["resource_pattern"], each["permission"]) == (kind, "*", permission)
         for each in rights
     )
-
-
-_ADMIN = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD must be those of an admin"
-_KINDS = (
-    (r"failed with exception|Max retries", "does not answer", "is it up? `sluiceway doctor` looks"),
-    (r"error code 401|not authenticated", "does not take this name and password", _ADMIN),
-    (r"error code 403|PERMISSION_DENIED|Permission denied", "does not let this account do so", _ADMIN),
-)
-_HINTS = {
-    "RESOURCE_ALREADY_EXISTS": "`sluiceway server user password NAME` and `role NAME ROLE` change the account there is",
-    "RESOURCE_DOES_NOT_EXIST": "`sluiceway server user list` shows the accounts",
-}
-
-
-def _refusal(what: str, code: str, said: str) -> TrackingError:
-    """Say why the server did not do something; what its database says stays out: it holds hashes of passwords."""
-    for pattern, why, hint in _KINDS:
-        if re.search(pattern, said):
-            return TrackingError(f"the server {why} ({what})", hint=hint)
-    reason = re.split(r"\bError: \(|\[SQL|\[parameters", " ".join(said.split()), maxsplit=1)[0]
-    reason = reason.removeprefix(f"{code}: ").strip()[:300]
-    return TrackingError(f"the server refused {what}: {reason}", hint=_HINTS.get(code, ""))
-
-
-def _ask(method: str, endpoint: str, body: Mapping[str, object] | None = None) -> dict[str, Any]:
-    from mlflow.exceptions import MlflowException
-    from mlflow.utils.credentials import get_default_host_creds
-    from mlflow.utils.rest_utils import http_request_safe
-
-    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
-    if not uri.startswith(("http://", "https://")):
-        raise UsageError(
-            "MLFLOW_TRACKING_URI names no server",
-            hint="export it, with MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD of an admin",
-        )
-    creds = get_default_host_creds(uri)  # type: ignore[no-untyped-call]
-    sent = {"params": body} if method == "GET" else {"json": body}
-    try:
-        response = http_request_safe(  # type: ignore[no-untyped-call]
-            creds, endpoint, method, max_retries=2, **(sent if body else {})
-        )
-    except MlflowException as error:
-        raise _refusal(endpoint.partition("/mlflow/")[2], str(error.error_code), str(error)) from None
-    found: dict[str, Any] = response.json() if response.content.strip() else {}
-    return found
