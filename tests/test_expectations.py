@@ -362,6 +362,7 @@ class TestPages:
         monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("something called the network"))
         monkeypatch.chdir(work)
         run(small(a=[1, 2, 3], s=["x", "y", "x"]), suite, tmp_path / "docs")
+        assert (tmp_path / "docs").stat().st_mode == work.stat().st_mode  # as open as the page that links to it
         assert list(scratch.iterdir()) == list(work.iterdir()) == []
         assert capfd.readouterr() == ("", "")
 

@@ -4,13 +4,14 @@ import json
 import os
 import re
 import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
 import threading
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,8 @@ from packaging.requirements import Requirement
 from ruamel.yaml import YAML
 
 from projects import ROOT
-from sluiceway.errors import SluicewayError, TrackingError, UsageError
-from sluiceway.server import backup, people, settings, start
+from sluiceway.errors import Busy, SluicewayError, TrackingError, UsageError
+from sluiceway.server import backup, files, people, settings, start
 from sluiceway.server.settings import Door, Stores
 from slurm import free_ports
 from team import clean
@@ -106,7 +107,7 @@ def test_the_password_leaves_the_uri_and_travels_by_the_environment() -> None:
 def test_a_name_is_allowed_with_and_without_its_port() -> None:
     line = start.command(WIDE, 2)
     hosts = line[line.index("--allowed-hosts") + 1].split(",")
-    assert {"tracking.example.org", "tracking.example.org:5000", "localhost:5000"} <= set(hosts)
+    assert {"tracking.example.org", "tracking.example.org:5000", "localhost:*"} <= set(hosts)
     assert line[line.index("--cors-allowed-origins") + 1].split(",")[0] == "https://tracking.example.org"
     assert start.address(WIDE) == "https://tracking.example.org"
     assert start.address(Door(port=5001)) == "http://127.0.0.1:5001"
@@ -127,7 +128,7 @@ def test_a_database_that_is_away_is_one_clear_error() -> None:
     away = {**GOOD, "MLFLOW_BACKEND_STORE_URI": "postgresql://mlflow:s3cret@127.0.0.1:1/mlflow"}
     done = run(["start"], away)
     assert done.returncode == 1
-    assert "refused: connection to server at" in done.stdout
+    assert "could not be reached: connection to server at" in done.stdout
     assert "Traceback" not in done.stdout
     assert "s3cret" not in done.stdout
 
@@ -276,10 +277,69 @@ def run(words: list[str], env: dict[str, str], *before: str) -> "subprocess.Comp
     )
 
 
+def small(folder: Path, **more: str) -> dict[str, str]:
+    """Return the environment of a server that keeps all in a folder."""
+    kept = {
+        "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{folder}/mlflow.db",
+        "MLFLOW_ARTIFACTS_DESTINATION": f"{folder}/files",
+    }
+    return {**GOOD, **kept, **more}
+
+
+def test_a_port_in_use_is_told_before_anything_is_started(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = run(["start", "--port", str(port)], small(tmp_path))
+    assert done.returncode == 2
+    assert f"port {port} of 127.0.0.1 is in use by another program" in done.stdout
+    assert done.stdout.count("\n") == 2
+    assert not list(tmp_path.iterdir())
+    wrong = run(["start", "--host", "192.0.2.7", "--behind-proxy", "--name", "x"], small(tmp_path))
+    assert "nobody can listen at port 5000 of 192.0.2.7" in wrong.stdout
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_anything_is_started(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = run(["start"], small(tmp_path, MLFLOW_ARTIFACTS_DESTINATION=f"{tmp_path}/file/files"))
+    assert done.returncode == 1
+    assert f"{tmp_path}/file/files cannot be written: Not a directory" in done.stdout
+    files.look(Stores("sqlite://", str(tmp_path / "files")))
+    assert list((tmp_path / "files").iterdir()) == []
+
+
+def test_a_bucket_that_is_away_is_told_of_and_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Curves do not need it, and it may be back in a moment."""
+    monkeypatch.setattr(start, "_run", lambda line, environment: 0)
+    environ = small(tmp_path, MLFLOW_ARTIFACTS_DESTINATION="s3://bucket/mlflow")
+    (port,) = free_ports(1)
+    monkeypatch.setenv("MLFLOW_S3_ENDPOINT_URL", f"http://user:in-the-uri@127.0.0.1:{port}")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    said: list[str] = []
+    assert start.start(Door(port=free_ports(1)[0]), 1, environ, said.append) == 0
+    assert said[0].startswith(f"warning: s3://bucket/mlflow could not be reached (at http://127.0.0.1:{port}): ")
+    assert "is it up" in said[0]
+    assert "in-the-uri" not in said[0]
+    assert said[1].startswith("MLflow will be at")
+
+
+def test_mlflows_advice_of_options_that_are_not_ours_is_not_called_for() -> None:
+    """It gives it where no hosts are named; names of this machine are allowed with any port, as for tunnels."""
+    from mlflow.server.security_utils import is_allowed_host_header
+
+    hosts = start.command(Door(), 1)[start.command(Door(), 1).index("--allowed-hosts") + 1].split(",")
+    for host in ("localhost", "localhost:8080", "127.0.0.1:5000", "[::1]", "[::1]:5000"):
+        assert is_allowed_host_header(hosts, host), host
+    for host in ("rebound.example.org", "rebound.example.org:5000", "localhost.example.org", "x"):
+        assert not is_allowed_host_header(hosts, host), host
+
+
 # Its image and its containers.
 
 DOCKERFILE = (ROOT / "mlflow" / "Dockerfile").read_text(encoding="utf-8")
 COMPOSE = (ROOT / "mlflow" / "compose.yaml").read_text(encoding="utf-8")
+
+DOCS = (ROOT / "docs" / "server.md").read_text(encoding="utf-8")
 
 
 def services() -> dict[str, Any]:
@@ -353,8 +413,35 @@ def test_the_containers_are_pinned_open_to_this_machine_alone_and_know_no_secret
                     f"{name}: {key} is written down"
                 )
     assert "ports" not in services()["database"]
-    git = subprocess.run(["git", "check-ignore", "-q", "mlflow/.env"], cwd=ROOT, check=False)
-    assert git.returncode == 0
+
+
+def test_passwords_that_are_in_use_are_not_overwritten(tmp_path: Path) -> None:
+    """The docs' own commands, twice."""
+    (tmp_path / "mlflow").mkdir()
+    (script,) = re.findall(r"```bash\n(\(\n.*?\n\)\n)docker compose", DOCS, re.DOTALL)
+
+    def make() -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert make().returncode == 0
+    path = tmp_path / "mlflow" / ".env"
+    made = path.read_text(encoding="utf-8")
+    assert path.stat().st_mode & 0o077 == 0
+    given = dict(line.split("=") for line in made.splitlines())
+    assert set(given) == set(re.findall(r"\$\{(\w+):\?", COMPOSE))
+    settings.check({**GOOD, **given}, Door())
+    again = make()
+    assert again.returncode != 0
+    assert "cannot overwrite existing file" in again.stderr
+    assert path.read_text(encoding="utf-8") == made
+
+
+def test_files_of_secrets_that_the_docs_name_are_not_in_git() -> None:
+    jobs = (ROOT / "docs" / "jobs.md").read_text(encoding="utf-8")
+    named = ["mlflow/.env", *re.findall(r"^ *env_file: (\S+)", jobs, re.MULTILINE)]
+    assert len(named) > 1
+    done = subprocess.run(["git", "check-ignore", *named], cwd=ROOT, check=False, capture_output=True, text=True)
+    assert done.stdout.splitlines() == named
 
 
 def test_the_containers_agree_with_the_code_and_with_each_other() -> None:
@@ -364,7 +451,8 @@ def test_the_containers_agree_with_the_code_and_with_each_other() -> None:
     kept = settings.stores(filled)
     settings.check(filled, WIDE)
     assert kept.artifacts.startswith("s3://mlflow/")
-    assert "/store/mlflow" in DOCKERFILE
+    buckets = {"mlflow", *re.findall(r"dvc remote add --default \w+ s3://(\w+)", DOCS)}
+    assert buckets == set(re.findall(r" /store/(\w+)", DOCKERFILE)) == {"mlflow", "data"}
     assert told["MLFLOW_S3_ENDPOINT_URL"].endswith(
         found["store"]["command"][found["store"]["command"].index("--addr") + 1]
     )
@@ -406,6 +494,10 @@ def kept(tmp_path: Path) -> Stores:
         connection.execute("create table runs (name text)")
         connection.execute("insert into runs values ('first')")
     return Stores(f"sqlite:///{tmp_path}/mlflow.db", str(tmp_path / "files"))
+
+
+def away() -> str:
+    return f"http://127.0.0.1:{free_ports(1)[0]}"
 
 
 def other(folder: Path) -> Stores:
@@ -461,7 +553,7 @@ def test_a_backup_that_is_not_what_it_was_fills_nothing(kept: Stores, tmp_path: 
 def test_nothing_that_is_there_is_overwritten(kept: Stores, tmp_path: Path) -> None:
     folder = tmp_path / "backup"
     backup.backup(kept, folder)
-    with pytest.raises(TrackingError, match="is not empty"):
+    with pytest.raises(UsageError, match="is not empty"):
         backup.backup(kept, folder)
     with pytest.raises(TrackingError, match="is not empty: it has 1 tables"):
         backup.restore(kept, folder)
@@ -478,3 +570,47 @@ def test_a_restoration_that_was_stopped_is_begun_again(kept: Stores, tmp_path: P
     (tmp_path / "new/files/1/artifacts/model").write_bytes(b"torn")
     backup.restore(other(tmp_path), folder)
     assert (tmp_path / "new/files/1/artifacts/model").read_bytes() == b"weights"
+
+
+def test_a_failed_backup_leaves_nothing_in_the_way_of_the_next(
+    kept: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_S3_ENDPOINT_URL", away())
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    folder = tmp_path / "backups" / "today"
+    with pytest.raises(TrackingError, match=r"^s3://bucket/mlflow could not be reached \(at http://127"):
+        backup.backup(replace(kept, artifacts="s3://bucket/mlflow"), folder)
+    assert list(folder.parent.iterdir()) == []
+    torn = folder.with_name("today.part") / "artifacts"  # as a backup that was killed leaves it
+    torn.mkdir(parents=True)
+    (torn / "half").touch()
+    backup.backup(kept, folder)
+    assert [path.name for path in folder.parent.iterdir()] == ["today"]
+    assert not list(folder.rglob("half"))
+
+
+def test_a_backup_is_its_owners_alone_also_file_by_file_and_quiet(kept: Stores, tmp_path: Path, capfd) -> None:
+    before = os.umask(0o022)
+    try:
+        backup.backup(kept, tmp_path / "backup")
+    finally:
+        os.umask(before)
+    modes = {path: path.stat().st_mode & 0o777 for path in [tmp_path / "backup", *(tmp_path / "backup").rglob("*")]}
+    assert {path.name: mode for path, mode in modes.items() if mode != (0o700 if path.is_dir() else 0o600)} == {}
+    assert {"database.dump", "manifest.json", "model"} <= {path.name for path in modes}
+    backup.restore(other(tmp_path), tmp_path / "backup")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_two_do_not_write_one_backup(kept: Stores, tmp_path: Path) -> None:
+    folder = tmp_path / "backup"
+    with backup._unfinished(folder) as part:
+        (part / "database.dump").touch()
+        with pytest.raises(Busy, match="another process is writing"):
+            backup.backup(kept, folder)
+        assert (part / "database.dump").exists()
+    shutil.rmtree(part)
+    with pytest.raises(UsageError, match=r"database.*\.part cannot be written: Not a directory"):
+        backup.backup(kept, tmp_path / "mlflow.db" / "database")

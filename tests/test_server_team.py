@@ -24,7 +24,7 @@ from cryptography.x509.oid import NameOID
 
 from projects import DIGITS_PARAMS, DIGITS_SUITE, Project, assert_friendly, make_project, runs_of, suite
 from sluiceway.errors import TrackingError, UsageError
-from sluiceway.server import people
+from sluiceway.server import files, people
 from sluiceway.stages.train import _metric_points
 from sluiceway.tracking import registry, runs, store
 from sluiceway.tracking.shipper import Shipper
@@ -127,6 +127,27 @@ def test_beyond_this_machine_it_speaks_tls_to_those_who_know_its_name(server: Te
             urllib.request.urlopen(f"http://localhost:{port}/health", timeout=5)
     finally:
         wide.stop()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("AWS_SECRET_ACCESS_KEY", "a guess", "the secret key is another"),
+        ("AWS_ACCESS_KEY_ID", "a-guess", "it does not know the key"),
+        ("MLFLOW_ARTIFACTS_DESTINATION", "s3://nowhere/mlflow", "it has no such bucket"),
+    ],
+)
+def test_a_store_that_refuses_is_told_before_anything_is_started(
+    server: Team, name: str, value: str, words: str
+) -> None:
+    said = server.run("start", "--port", str(free_ports(1)[0]), check=False, **{name: value})
+    assert f"refused: {words} (at {server.store.endpoint})" in said
+    assert said.count("\n") == 2
+
+
+def test_the_look_at_the_store_leaves_nothing_there(server: Team) -> None:
+    assert not [path for path in server.store.bucket.rglob("*") if path.name == files.PROBE]
+    assert "--allowed-hosts" not in server.log.read_text(encoding="utf-8")
 
 
 # Who may do what.

@@ -1,22 +1,22 @@
 """Backups of the team's server: the database with its accounts, and all files, with digests; and the way back."""
 
-import errno
+import fcntl
 import hashlib
 import json
+import os
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sluiceway.errors import TrackingError, room_for
+from sluiceway.errors import Busy, TrackingError, UsageError, room_for
 from sluiceway.server import database
+from sluiceway.server.files import repository, walk
 from sluiceway.server.settings import Stores
-
-if TYPE_CHECKING:
-    from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
 DUMP, FILES, MANIFEST = "database.dump", "artifacts", "manifest.json"
 LAYOUT = 1
@@ -30,6 +30,8 @@ def backup(stores: Stores, folder: Path, *, files: bool = True) -> dict[str, Any
     The database comes first: what it speaks of is in the store already and is copied after it. What is added meanwhile
     is not spoken of, and does no harm. Only `mlflow gc` must not run beside it.
 
+    It is written beside its place and moved there when it is whole: a failed one leaves nothing in the way of the next.
+
     Args:
         stores: what to copy.
         folder: where to; it must be empty or missing. Nobody else can read it: password hashes are in it.
@@ -39,27 +41,77 @@ def backup(stores: Stores, folder: Path, *, files: bool = True) -> dict[str, Any
         The manifest.
 
     Raises:
-        TrackingError: the folder is not empty, a store cannot be reached, or refuses.
+        UsageError: the folder is not empty, or nothing can be written beside it.
+        Busy: somebody else is writing it.
+        TrackingError: a store cannot be reached, or refuses.
         DiskFull: there is no room for it.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise TrackingError(f"{folder} is not empty", hint="a backup needs a folder of its own, such as one per day")
-    folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o700)
-    with room_for("the backup", folder):
-        database.dump(stores, folder / DUMP)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} is not empty", hint="a backup needs a folder of its own, such as one per day")
+    if folder.is_mount():
+        raise UsageError(f"{folder} is a file system of its own", hint=f"name a folder inside it: {folder / 'NAME'}")
+    with _unfinished(folder) as part, room_for("the backup", part):
+        database.dump(stores, part / DUMP)
         if files:
-            _download(stores, folder / FILES)
+            _download(stores, part / FILES)
         manifest = {
             "layout": LAYOUT,
             "made": datetime.now(UTC).isoformat(timespec="seconds"),
             "mlflow": version("mlflow"),
             "database": stores.kind,
             "files": files,
-            "sha256": _digests(folder),
+            "sha256": _digests(part),
         }
-        (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+        (part / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+        _close(part)
+        part.rename(folder)
     return manifest
+
+
+@contextmanager
+def _unfinished(folder: Path) -> Iterator[Path]:
+    """Make the folder that a backup is written to, beside its place; what stands there of one that was killed goes.
+
+    Raises:
+        UsageError: nothing can be written there.
+        Busy: somebody else is writing it.
+    """
+    part = folder.absolute().with_name(f"{folder.absolute().name}.part")
+    try:
+        part.mkdir(mode=0o700, parents=True, exist_ok=True)
+        held = os.open(part, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise UsageError(
+            f"{part} cannot be written: {error.strerror}", hint="a backup is written beside its place: name another one"
+        ) from None
+    try:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            mine = part.stat().st_ino == os.fstat(held).st_ino
+        except OSError:
+            mine = False
+        if not mine:
+            raise Busy(f"another process is writing {folder}", hint="wait for it, or name another folder")
+        try:
+            _clear(part)
+            part.chmod(0o700)
+            yield part
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+    finally:
+        os.close(held)
+
+
+def _clear(folder: Path) -> None:
+    for path in folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def _close(folder: Path) -> None:
+    """Take everybody else's rights away, also from what a copy of the folder's inside would have."""
+    for path in folder.rglob("*"):
+        path.chmod(0o700 if path.is_dir() else 0o600)
 
 
 def restore(stores: Stores, folder: Path) -> dict[str, Any]:
@@ -113,46 +165,22 @@ def _read(folder: Path) -> dict[str, Any]:
 
 def _download(stores: Stores, folder: Path) -> None:
     folder.mkdir()
-    with _repository(stores) as there, ThreadPoolExecutor(_AT_ONCE) as pool:
+    with repository(stores) as there, ThreadPoolExecutor(_AT_ONCE) as pool:
 
         def fetch(path: str) -> None:
             there.download_artifacts(path, str(folder))  # type: ignore[no-untyped-call]
 
-        list(pool.map(fetch, _walk(there)))
+        list(pool.map(fetch, walk(there)))
 
 
 def _upload(stores: Stores, folder: Path) -> None:
-    with _repository(stores) as there:
+    with repository(stores) as there:
         there.log_artifacts(str(folder))  # type: ignore[no-untyped-call]
 
 
 def _listed(stores: Stores) -> list[str]:
-    with _repository(stores) as there:
-        return list(_walk(there))
-
-
-@contextmanager
-def _repository(stores: Stores) -> "Iterator[ArtifactRepository]":
-    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-
-    try:
-        yield get_artifact_repository(stores.artifacts)
-    except Exception as error:
-        if getattr(error, "errno", None) == errno.ENOSPC:
-            raise
-        raise TrackingError(
-            f"{stores.artifacts} refused: {' '.join(str(error).split())[:500]}",
-            hint="is the bucket there, and are MLFLOW_S3_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY right?",
-        ) from error
-
-
-def _walk(repository: "ArtifactRepository", folder: str | None = None) -> Iterator[str]:
-    """Yield the paths of all files, folder by folder."""
-    for each in repository.list_artifacts(folder):
-        if each.is_dir:
-            yield from _walk(repository, each.path)
-        else:
-            yield each.path
+    with repository(stores) as there:
+        return list(walk(there))
 
 
 def _digests(folder: Path) -> dict[str, str]:

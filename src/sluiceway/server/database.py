@@ -45,6 +45,15 @@ def restore(stores: Stores, file: Path) -> None:
     _MEANS[stores.kind].restore(stores, file)
 
 
+def refusal(stores: Stores, error: Exception) -> TrackingError:
+    """Build the error for what SQLAlchemy raised: PostgreSQL refuses with ``FATAL``, all else did not come so far."""
+    words = " ".join(str(getattr(error, "orig", error)).split())
+    what = "refused" if "FATAL" in words or stores.kind == "sqlite" else "could not be reached"
+    return TrackingError(
+        f"the database {stores.database} {what}: {words}", hint="is it up, and are user, password and name right?"
+    )
+
+
 def _tables(stores: Stores) -> int:
     import sqlalchemy
 
@@ -55,8 +64,7 @@ def _tables(stores: Stores) -> int:
     try:
         return len(sqlalchemy.inspect(engine).get_table_names())
     except sqlalchemy.exc.SQLAlchemyError as error:
-        words = " ".join(str(getattr(error, "orig", error)).split())
-        raise TrackingError(f"the database {stores.database} refused: {words}") from None
+        raise refusal(stores, error) from None
     finally:
         engine.dispose()
 

@@ -1,8 +1,10 @@
 """Running the server: MLflow's own, with accounts, its settings handed over where nobody else can read them."""
 
+import errno
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -10,7 +12,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from sluiceway.errors import MissingPackage, TrackingError
+from sluiceway.errors import MissingPackage, UsageError
+from sluiceway.server.database import refusal
+from sluiceway.server.files import StoreAway, look
 from sluiceway.server.settings import ADMIN, Door, Stores, check, stores
 
 ACCOUNTS = """\
@@ -48,15 +52,21 @@ def start(door: Door, workers: int, environ: Mapping[str, str], say: Callable[[s
         MLflow's exit code; 0 after SIGTERM and Ctrl-C.
 
     Raises:
-        UsageError: what is missing, impossible or unsafe in the settings.
+        UsageError: what is missing, impossible or unsafe in the settings; nobody can listen there.
         MissingPackage: an extra is not installed.
-        TrackingError: the database cannot be reached.
+        TrackingError: the database cannot be reached; the store of files refuses. One that is away is only told of:
+            it may be back in a moment, and curves do not need it.
     """
     check(environ, door)
     kept = stores(environ)
     if find_spec("flask_wtf") is None:
         raise MissingPackage("accounts need mlflow[auth]", hint="pip install 'sluiceway[server]'")
+    listen(door)
     reach(kept)
+    try:
+        look(kept)
+    except StoreAway as error:
+        say(f"warning: {error.message}; files and models wait for it, all else is taken ({error.hint})")
     with TemporaryDirectory(prefix="sluiceway-server-") as folder:
         accounts = Path(folder) / "accounts.ini"
         accounts.write_text(ACCOUNTS.format(database=kept.database.replace("%", "%%")), encoding="utf-8")
@@ -70,8 +80,10 @@ def command(door: Door, workers: int) -> list[str]:
     """Return MLflow's command line. Everybody on the machine can read it: nothing secret is in it."""
     line = [sys.executable, "-m", "mlflow", "server", "--app-name", "basic-auth", "--serve-artifacts"]
     line += ["--host", door.host, "--port", str(door.port), "--workers", str(workers)]
+    # Also where there are none: MLflow would advise options that are not ours.
+    line += ["--allowed-hosts", ",".join(_hosts(door))]
     if door.names:
-        line += ["--allowed-hosts", ",".join(_hosts(door)), "--cors-allowed-origins", ",".join(_origins(door))]
+        line += ["--cors-allowed-origins", ",".join(_origins(door))]
     tls = ["--ssl-certfile", str(door.certificate), "--ssl-keyfile", str(door.key)] if door.certificate else []
     return [*line, "--uvicorn-opts", shlex.join(["--no-access-log", *tls])]
 
@@ -82,6 +94,31 @@ def address(door: Door) -> str:
     if door.behind_proxy and door.names:
         return f"https://{name}"
     return f"{'https' if door.certificate else 'http'}://{name}:{door.port}"
+
+
+def listen(door: Door) -> None:
+    """Open the port once: MLflow would tell of a taken one amid its warnings, after half a minute.
+
+    Raises:
+        UsageError: another program has it, or this machine has no such address.
+    """
+    try:
+        family, kind, protocol, _, where = socket.getaddrinfo(
+            door.host, door.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(where)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise UsageError(
+                f"port {door.port} of {door.host} is in use by another program",
+                hint=f"does the server run already? Otherwise: sluiceway server start --port {door.port % 65535 + 1}",
+            ) from None
+        raise UsageError(
+            f"nobody can listen at port {door.port} of {door.host}: {error.strerror}",
+            hint="--host is an address of this machine; ports below 1024 are root's: --port 5000",
+        ) from None
 
 
 def reach(kept: Stores) -> None:
@@ -98,18 +135,15 @@ def reach(kept: Stores) -> None:
     try:
         engine.connect().close()
     except sqlalchemy.exc.SQLAlchemyError as error:
-        words = " ".join(str(getattr(error, "orig", error)).split())
-        raise TrackingError(
-            f"the database {kept.database} refused: {words}", hint="is it up, and are user, password and name right?"
-        ) from None
+        raise refusal(kept, error) from None
     finally:
         engine.dispose()
 
 
 def _hosts(door: Door) -> list[str]:
-    """MLflow compares the whole header, and clients on another port than the usual one name it."""
-    local = ("localhost", "127.0.0.1", "[::1]")
-    return [each for name in (*door.names, *local) for each in (name, f"{name}:{door.port}")]
+    """MLflow compares the whole header, and clients on another port than the usual one name it; so do tunnels."""
+    local = ["localhost", "localhost:*", "127.0.0.1", "127.0.0.1:*", "[::1]", "[[]::1]:*"]
+    return [each for name in door.names for each in (name, f"{name}:{door.port}")] + local
 
 
 def _origins(door: Door) -> list[str]:

@@ -61,12 +61,15 @@ def write_pages(gx: ModuleType, suite: Any, results: list[Any], docs: Path) -> N
         },
         batch_id=f"{SOURCE}-{ASSET}",
     )
-    with TemporaryDirectory(prefix="sluiceway-docs-") as site:
-        context = gx.get_context(mode="ephemeral", project_config=project(gx, suite.name, Path(site)))
+    with TemporaryDirectory(prefix="sluiceway-docs-") as private:
+        # A folder inside it: who may read the page that links to these may read these, and a copy takes rights along.
+        site = Path(private) / "pages"
+        site.mkdir()
+        context = gx.get_context(mode="ephemeral", project_config=project(gx, suite.name, site))
         context.suites.add(suite)
         _store(gx, context, outcome, suite.name)
         context.build_data_docs()
-        datadocs.stand_alone(Path(site))
+        datadocs.stand_alone(site)
         shutil.rmtree(docs, ignore_errors=True)
         shutil.copytree(site, docs)
 
