@@ -450,6 +450,21 @@ def everything(project: Project) -> dict[str, Any]:
     return json.loads(json.dumps(found, default=str))
 
 
+def test_a_backup_that_failed_can_be_made_again(server: Team) -> None:
+    file = "/api/2.0/mlflow-artifacts/artifacts/a-folder/file"
+    assert ask(server, file, (ADMIN, ADMIN_PASSWORD), b"bytes", "PUT") == 200
+    folder = server.folder / "backups" / "today"
+    with server.store.stopped():
+        said = server.run("backup", str(folder), check=False, AWS_MAX_ATTEMPTS="1")
+    assert f"could not be reached (at {server.store.endpoint})" in said
+    wrong = server.run("backup", str(folder), check=False, PGPASSWORD="a guess")
+    assert "password authentication failed" in wrong
+    assert list(folder.parent.iterdir()) == []
+    said = server.run("backup", str(folder))
+    assert said.count("\n") == 1
+    assert next(folder.rglob("file")).read_bytes() == b"bytes"
+
+
 def test_what_was_lost_comes_back_from_a_backup(server: Team, project: Project, monkeypatch, tmp_path: Path) -> None:
     become(monkeypatch, server, *READER)
     before = everything(project)
