@@ -42,7 +42,8 @@ def test_a_machine_that_is_no_node_says_so(monkeypatch: pytest.MonkeyPatch) -> N
         leaving.here()
 
 
-def test_a_head_that_is_gone_is_told(tmp_path: Path) -> None:
+def test_a_head_that_is_gone_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leaving, "_SECONDS", 5.0)
     node = Here("0" * 56, "127.0.0.1:1", psutil.Process())
     with pytest.raises(LaunchError, match=r"the head at 127\.0\.0\.1:1 did not"):
         node.announce(1)

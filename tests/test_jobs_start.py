@@ -77,3 +77,16 @@ def test_drains_are_watched_for_on_clusters_and_not_on_this_machine_alone(monkey
         environment["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "no"
         cluster.settle()
         assert environment["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] == "no"
+
+
+def test_a_process_that_joins_a_cluster_does_not_inherit_that_nobody_watches(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment: dict[str, str] = {}
+    monkeypatch.setattr(cluster.os, "environ", environment)
+    cluster.settle()
+    assert environment["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] == "0"
+    environment["RAY_ADDRESS"] = "10.0.0.1:6379"  # as Ray's Jobs API and symmetric run give it to a child
+    cluster.settle()
+    assert environment["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] == "1"
+    del environment["RAY_ADDRESS"]
+    cluster.settle()
+    assert environment["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] == "0"

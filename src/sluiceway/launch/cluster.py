@@ -35,12 +35,15 @@ _SETTINGS = {
 _ADDRESS = "RAY_ADDRESS"
 _WATCHER = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
 """Asks Ray whether a node of ours is about to be taken away. On this machine alone nobody would say so."""
+_OURS = "SLUICEWAY_PREEMPTION_WATCHER"
+"""What we set it to: a process without a cluster hands its environment on to one that has a cluster."""
 
 
 def settle() -> None:
     """Set what Ray reads from the environment, where the user has not; call it before Ray is imported."""
-    settings = {**_SETTINGS, _WATCHER: "1" if _ADDRESS in os.environ else "0"}
-    os.environ.update({name: os.environ.get(name, value) for name, value in settings.items()})
+    os.environ.update({name: os.environ.get(name, value) for name, value in _SETTINGS.items()})
+    if os.environ.get(_WATCHER) == os.environ.get(_OURS):  # neither is set, or both by us or by the process above
+        os.environ[_WATCHER] = os.environ[_OURS] = "1" if _ADDRESS in os.environ else "0"
 
 
 @contextmanager
