@@ -27,7 +27,7 @@ def test_all_faults_of_params_are_told_at_once(project: Project) -> None:
     ("command", "code", "words"),
     [
         (("sluiceway", "train", "digitz"), 2, ("unknown pipeline 'digitz'", "did you mean 'digits'?")),
-        (("sluiceway", "sample", "nothing"), 2, ("unknown pipeline", "one of digits", "`pipelines:` in params.yaml")),
+        (("sluiceway", "sample", "nothing"), 2, ("unknown pipeline", "one of digits", "`sluiceway new` begins")),
         (("sluiceway", "params", "digits", "train.lrr"), 2, ("unknown option", "mean 'train.lr'?", "lists every")),
         (("sluiceway", "params", "digits", "trian"), 2, ("unknown option", "did you mean 'train'?")),
         (("sluiceway", "params", "digits", "zzz"), 2, ("unknown option", "try: `sluiceway params digits` lists every")),

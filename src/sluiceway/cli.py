@@ -202,6 +202,21 @@ def params(
     explain(_load(pipeline), option)
 
 
+@app.command(
+    rich_help_panel=DATA,
+    epilog="Examples:  sluiceway new flowers --usecase image  |  sluiceway new prices --usecase text --target number",
+)
+def new(
+    pipeline: PipelineName,
+    usecase: Annotated[str, typer.Option(help="A built-in one (`sluiceway usecases`), or `package.module:NAME`.")],
+    target: Annotated[str | None, typer.Option(help="What is learned; default: the use case's first.")] = None,
+) -> None:
+    """Begin a pipeline: its parameters with every section, an empty contract, a line in params.yaml."""
+    from sluiceway.stages.new import new as run
+
+    run(Path.cwd(), pipeline, usecase, target)
+
+
 @app.command(rich_help_panel=LOOK, epilog="Example:  sluiceway usecases")
 def usecases() -> None:
     """List the built-in use cases."""

@@ -54,7 +54,7 @@ class Pipeline:
         """
         project = project_params(root)
         if name not in project.pipelines:
-            raise unknown("pipeline", name, project.pipelines, "a new one is written under `pipelines:` in params.yaml")
+            raise unknown("pipeline", name, project.pipelines, "`sluiceway new` begins another one")
         where = params_file(name)
         document = read_yaml(root / where)
         chosen = document.get("usecase")
