@@ -97,7 +97,10 @@ def test_hostile_words_stay_in_the_box():
 def test_all_that_closes_is_named_at_once():
     checks = [Check(name=name, passed=False, message=f"{name}!") for name in ("label_errors", "strangers", "outliers")]
     page = page_of(verdict=a_verdict(checks=tuple(checks)))
-    assert "label_errors! (and 2 more) Closed by 3 checks: label errors ; strangers ; outliers ." in page.words
+    assert (
+        "label_errors! (and strangers, outliers) Closed by 3 checks: label errors ; strangers ; outliers ."
+        in page.words
+    )
     assert "Closed by" not in page_of().words
 
 

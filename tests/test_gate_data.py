@@ -75,7 +75,7 @@ def test_the_contract_decides_with_the_rest():
 
 
 def test_the_reason_is_the_first_and_counts_the_rest():
-    assert judged(check("a", severity=Severity.warn), check("b"), check("c")).reason == "b is False (and 1 more)"
+    assert judged(check("a", severity=Severity.warn), check("b"), check("c")).reason == "b is False (and c)"
 
 
 def test_checks_may_come_as_a_stream_and_keep_their_order():

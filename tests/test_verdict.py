@@ -102,10 +102,11 @@ def test_warnings_do_not_close():
     assert found.reason == "2 checks made, 1 with a warning: b is False"
 
 
-def test_the_reason_is_the_first_closing_check_and_counts_the_rest():
+def test_the_reason_is_the_first_closing_check_and_names_others():
     found = verdict(check("w", False, Severity.warn), check("a", False), check("b", False), check("c"))
     assert found.state == "closed"
-    assert found.reason == "a is False (and 1 more)"
+    assert found.reason == "a is False (and b)"
+    assert verdict(*(check(name, False) for name in "abcdef")).reason == "a is False (and b, c, d, 2 more)"
 
 
 def test_an_override_opens_the_checks_that_it_names_only():

@@ -16,6 +16,8 @@ GateName = Literal["data", "cost", "model"]
 
 MOST_EXAMPLES = 20
 """At most so many offending examples are kept on one check; the count is always whole."""
+_NAMED = 3
+"""Checks that a reason names beside the first; its message stands for itself."""
 
 
 class Severity(StrEnum):
@@ -130,9 +132,11 @@ class Verdict(BaseModel):
         if not self.checks:
             return "no check was made, and a gate that asks nothing stays closed"
         if self.closed_by:
-            first = self.closed_by[0].message
-            more = len(self.closed_by) - 1
-            return first if not more else f"{first} (and {more} more)"
+            first, *others = self.closed_by
+            named = [check.name for check in others[:_NAMED]]
+            if len(others) > _NAMED:
+                named.append(f"{len(others) - _NAMED} more")
+            return f"{first.message} (and {', '.join(named)})" if named else first.message
         if self.warnings:
             return f"{len(self.checks)} checks made, {len(self.warnings)} with a warning: {self.warnings[0].message}"
         return f"all {len(self.checks)} checks passed"
