@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,7 @@ def test_a_run_outlives_its_terminal_and_is_followed_and_ended_from_another(tmp_
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        preexec_fn=partial(signal.signal, signal.SIGHUP, signal.SIG_DFL),  # also where the tests run under nohup
     )
     wait_for(tmp_path / "training")
     os.killpg(terminal.pid, signal.SIGHUP)  # the window is closed

@@ -111,6 +111,7 @@ def test_a_closed_cost_gate_with_two_workers_is_as_clear(project: Project) -> No
 
 def test_a_worse_model_does_not_become_champion(project: Project) -> None:
     project.set("digits", "gates.model.minimum", {"accuracy": 1.01})
+    project.set("digits", "train.lr", 0.02)
     said = project.repro("register@digits")
     assert "model gate closed" in said
     assert "version 1 stays champion" in said
@@ -119,6 +120,7 @@ def test_a_worse_model_does_not_become_champion(project: Project) -> None:
         "version": 2,
         "run_id": "",
         "champion": False,
+        "before": 1,
     }
 
 
