@@ -120,6 +120,18 @@ def test_any_altered_byte_of_any_shard_is_found(data, mask, tmp_path_factory):
     assert len(split.fetch(np.array(others))["target"]) == len(others)  # the others are whole
 
 
+def test_two_shards_of_one_name_are_not_one(tmp_path):
+    """What was hashed under a name is no proof of another digest under that name."""
+    folder = written(tmp_path, items_of(10))
+    document = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    first, second = (entry["fields"]["target"] for entry in document["train"][:2])
+    assert first["sha256"] != second["sha256"]
+    second["file"] = first["file"]
+    (folder / MANIFEST).write_text(json.dumps(document), encoding="utf-8")
+    with pytest.raises(CorruptShard, match="altered"):
+        ShardedSplit(folder, "train").fetch(np.arange(10))
+
+
 @settings(max_examples=60)
 @given(data=st.data(), mask=st.integers(1, 255))
 def test_an_altered_manifest_never_gives_other_data(data, mask, tmp_path_factory):

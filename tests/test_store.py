@@ -633,6 +633,7 @@ def bucket(tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     fetching._file_system.cache_clear()
+    fsspec.get_filesystem_class("s3").clear_instance_cache()  # an earlier test's server is another one
     try:
         while True:
             assert process.poll() is None

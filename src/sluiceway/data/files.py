@@ -48,7 +48,7 @@ class LocalFiles:
         self._folder = folder
         self._hint = hint
         self._seals = Seals(local_folder() / f"seals-{boot()}")
-        self._maps: dict[str, Array] = {}
+        self._maps: dict[File, Array] = {}
         self._admitted: list[File] = []
 
     @property
@@ -75,13 +75,13 @@ class LocalFiles:
 
     def ready(self, file: File) -> None:
         """Hash and map a file."""
-        if file.name in self._maps:
+        if file in self._maps:
             return
         path = self._folder / file.name
         try:
             found = self._seals.fault(file.sha256, path, file.sha256)
             if not found:
-                self._maps[file.name] = np.load(path, mmap_mode="r", allow_pickle=False)
+                self._maps[file] = np.load(path, mmap_mode="r", allow_pickle=False)
                 return
         except FileNotFoundError:
             raise CorruptShard(f"shard {path} is missing", hint=self._hint) from None
@@ -93,7 +93,7 @@ class LocalFiles:
     def opened(self, file: File) -> AbstractContextManager[Array]:
         """Return what is mapped already."""
         self.ready(file)
-        return nullcontext(self._maps[file.name])
+        return nullcontext(self._maps[file])
 
 
 class CachedFiles:
