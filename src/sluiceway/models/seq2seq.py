@@ -208,6 +208,17 @@ def _turned(vectors: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return rotate(vectors[:, None], cos, sin)[:, 0]
 
 
+def initialise(network: nn.Module, embedding: nn.Embedding) -> None:
+    """Draw the weights of a network of these layers; a layer begins as its shortcut."""
+    nn.init.normal_(embedding.weight, std=0.02)
+    for module in network.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=module.in_features**-0.5)
+    for module in network.modules():
+        if isinstance(module, Attention | Perceptron):
+            nn.init.zeros_((module.out if isinstance(module, Attention) else module.down).weight)
+
+
 class Seq2Seq(nn.Module):
     """Predicts each next token of a translation.
 
@@ -253,17 +264,7 @@ class Seq2Seq(nn.Module):
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
         self.lexicon = Lexicon(channels, longest, *lexicon) if lexicon else None
-        self._initialise()
-
-    def _initialise(self) -> None:
-        """Draw the weights; a layer begins as its shortcut."""
-        nn.init.normal_(self.embedding.weight, std=0.02)
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, std=module.in_features**-0.5)
-        for module in self.modules():
-            if isinstance(module, Attention | Perceptron):
-                nn.init.zeros_((module.out if isinstance(module, Attention) else module.down).weight)
+        initialise(self, self.embedding)
 
     def read(self, source: Tensor) -> Memory:
         """Read source sentences [B, S]."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sluiceway.models.gpt import rotary
-from sluiceway.models.seq2seq import Attention, EncoderLayer, Perceptron
+from sluiceway.models.seq2seq import EncoderLayer, initialise
 
 
 def furthest(tokens: Tensor) -> int:
@@ -58,18 +58,8 @@ class TextEncoder(nn.Module):
         cos, sin = rotary(longest, channels // heads)
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
-        self._initialise()
-
-    def _initialise(self) -> None:
-        """Draw the weights; a layer begins as its shortcut, and all answers begin alike."""
-        nn.init.normal_(self.embedding.weight, std=0.02)
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, std=module.in_features**-0.5)
-        for module in self.modules():
-            if isinstance(module, Attention | Perceptron):
-                nn.init.zeros_((module.out if isinstance(module, Attention) else module.down).weight)
-        nn.init.zeros_(self.head.weight)
+        initialise(self, self.embedding)
+        nn.init.zeros_(self.head.weight)  # all answers begin alike
         nn.init.zeros_(self.head.bias)
 
     def forward(self, tokens: Tensor) -> Tensor:
