@@ -67,6 +67,7 @@ def receiver() -> Iterator[Receiver]:
     thread.start()
     yield receiver
     receiver.server.shutdown()
+    receiver.server.server_close()
     thread.join()
 
 
