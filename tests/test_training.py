@@ -15,6 +15,7 @@ from sluiceway.training.prepare import prepare
 from sluiceway.training.spool import read
 from sluiceway.usecases.image.historic import DeepBeliefParams
 from sluiceway.usecases.pipeline import Pipeline
+from sluiceway.usecases.text_generation.params import GPTParams
 
 pytestmark = pytest.mark.slow
 
@@ -35,13 +36,21 @@ def test_one_and_two_workers_have_the_same_losses(finished: Project, tmp_path: P
     assert len(set(one)) > 40  # curves, not constants
 
 
-def test_sharded_parameters_give_the_same_losses(finished: Project, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "shared", [{"workers": 2, "strategy": "fsdp"}, {"workers": 2, "activation_checkpointing": True}, {"accumulate": 4}]
+)
+def test_dropout_belongs_to_the_examples(finished: Project, tmp_path: Path, shared: dict[str, object]) -> None:
     options: dict[str, object] = {"epochs": 2.0, "log_every": 1, "schedule": "one_cycle", "warmup": 0.5}
-    one = driver.run(job_of(finished, tmp_path / "one", pipeline="verses", **options), lambda _: None)
-    two = driver.run(
-        job_of(finished, tmp_path / "two", pipeline="verses", **options, workers=2, strategy="fsdp"), lambda _: None
-    )
-    assert losses(two) == pytest.approx(losses(one), rel=1e-4)
+    model = GPTParams(channels=32, layers=1, heads=2, dropout=0.3)
+
+    def curve(name: str, model: GPTParams, **changed: object) -> list[float]:
+        job = job_of(finished, tmp_path / name, pipeline="verses", model=model, **options | changed)
+        return losses(driver.run(job, lambda _: None))
+
+    one = curve("one", model)
+    assert curve("shared", model, **shared) == pytest.approx(one, rel=1e-4)
+    without = curve("without", GPTParams(channels=32, layers=1, heads=2))
+    assert without[5:] != pytest.approx(one[5:], rel=1e-3)  # layers begin as shortcuts
 
 
 def test_accumulation_changes_no_loss(finished: Project, tmp_path: Path) -> None:

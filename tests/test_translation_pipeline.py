@@ -17,7 +17,6 @@ def translated(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project whose own transformer was trained by one worker."""
     project = make_small(tmp_path_factory.mktemp("translated"), NAME)
     project.set(NAME, "train.log_every", 1)
-    project.set(NAME, "model.dropout", 0.0)  # each worker draws its own
     project.repro(f"train@{NAME}")
     return project
 

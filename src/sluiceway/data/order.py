@@ -142,6 +142,12 @@ class Nearby:
         return known[1:]
 
 
+def keys_at(positions: Ints, seed: int) -> npt.NDArray[np.int32]:
+    """Return what the draws of a network at each stream position are made from: [B], any 32 bits."""
+    words = _mix(np.uint64(mix(seed, 0xC4A2CE)) + positions.astype(np.uint64) * _GOLDEN)
+    return (words >> np.uint64(32)).astype(np.uint32).view(np.int32)
+
+
 def draws(examples: Ints, epochs: Ints, seed: int, count: int) -> npt.NDArray[np.float32]:
     """Return uniform numbers in [0, 1) that depend on (seed, epoch, example) alone: augmentation's dice.
 

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
+from sluiceway.models import chance
+
 
 class BoltzmannMachine(nn.Module):
     """A restricted Boltzmann machine: two layers of binary units, joined by weights between them alone.
@@ -46,10 +48,10 @@ class BoltzmannMachine(nn.Module):
             hidden: Tensor = self.up(visible).sigmoid()
             return hidden
         with torch.no_grad():
-            first = self.down(self.up(visible).sigmoid().bernoulli())
-            chain = first.bernoulli()
+            first = self.down(chance.bernoulli(self.up(visible).sigmoid()))
+            chain = chance.bernoulli(first)
             for _ in range(cd_steps - 1):
-                chain = self.down(self.up(chain).sigmoid().bernoulli()).bernoulli()
+                chain = chance.bernoulli(self.down(chance.bernoulli(self.up(chain).sigmoid())))
             error = (visible - first).square().mean(1)
         energy = self.free_energy(visible)
         # Its gradient is that of contrastive divergence, with hidden probabilities in the place of samples.
@@ -111,6 +113,6 @@ class DeepBeliefNet(nn.Module):
             figures: Tensor = self.machines[machine](hidden, self.cd_steps)
             return figures
         for each in self.machines:
-            hidden = F.dropout(each(hidden), self.dropout, self.training)
+            hidden = chance.dropout(each(hidden), self.dropout, self.training)
         outputs: Tensor = self.head(hidden)
         return outputs

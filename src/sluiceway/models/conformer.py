@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
+from sluiceway.models import chance
 from sluiceway.models.acoustic import standard_levels
 from sluiceway.models.gpt import rotary, rotate
 from sluiceway.models.moments import moments, up_to
@@ -101,7 +102,7 @@ class Block(nn.Module):
         return result
 
     def _drop(self, branch: Tensor) -> Tensor:
-        return F.dropout(branch, self.dropout, self.training) if self.dropout else branch
+        return chance.dropout(branch, self.dropout, self.training)
 
 
 class Conformer(nn.Module):
@@ -169,11 +170,11 @@ class Conformer(nn.Module):
         # Sounds of like length are answered together: most of what would be computed is padding otherwise.
         order = frames.argsort(stable=True)
         longest = moments(int(frames.max()))
-        parts = [
-            F.pad(answers, (0, 0, 0, longest - answers.shape[1]))
-            for part in order.tensor_split(max(1, len(order) // _TOGETHER))
-            for answers in [self._answer(levels[part], frames[part])]
-        ]
+        parts = []
+        for part in order.tensor_split(max(1, len(order) // _TOGETHER)):
+            with chance.among(part):
+                answers = self._answer(levels[part], frames[part])
+            parts.append(F.pad(answers, (0, 0, 0, longest - answers.shape[1])))
         return torch.cat(parts)[order.argsort()]
 
     def _answer(self, levels: Tensor, frames: Tensor | None) -> Tensor:

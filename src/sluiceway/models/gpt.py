@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
+from sluiceway.models import chance
+
 
 def rotary(length: int, channels: int, base: float = 10_000.0) -> tuple[Tensor, Tensor]:
     """Return cosines and sines of each position's angles: [T, D / 2] each."""
@@ -70,7 +72,7 @@ class Layer(nn.Module):
         return hidden + self._drop(self.down(F.relu(self.up(self.perceptron_norm(hidden))).square()))
 
     def _drop(self, branch: Tensor) -> Tensor:
-        return F.dropout(branch, self.dropout, self.training) if self.dropout else branch
+        return chance.dropout(branch, self.dropout, self.training)
 
 
 class GPT(nn.Module):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
+from sluiceway.models import chance
 from sluiceway.models.gpt import Layer, rotary
 
 
@@ -64,7 +65,7 @@ class SASRec(nn.Module):
         length = history.shape[1]
         cos, sin = self.cos[:length], self.sin[:length]
         hidden = self.embedding(history) * self.embedding.embedding_dim**0.5  # [B, T, C]
-        hidden = F.dropout(hidden, self.dropout, self.training)
+        hidden = chance.dropout(hidden, self.dropout, self.training)
         for layer in self.layers:
             hidden = layer(hidden, cos, sin)
         hidden = self.norm(hidden if asked is None else hidden[asked])

@@ -63,8 +63,7 @@ def micro_batch(job: Job) -> int:
 def next_smaller(job: Job) -> Job | None:
     """Return the job with the largest micro-batch that is at most half as large; None: a single item does not fit.
 
-    The steps stay, and the items of each: so do the losses, but for the order of additions and for random draws of the
-    network itself (dropout), which are made for each micro-batch.
+    The steps stay, and the items of each: so do the losses, but for the order of additions.
     """
     batch, now = int(job.params["train"]["global_batch"]), _accumulate(job)
     numbers = range(2 * now, batch // job.worlds[-1] + 1)

@@ -1,7 +1,8 @@
 """The one LightningModule: any use case's network, losses and augmentation, trained step by step.
 
-What happens at step s depends on (seed, s) and the weights alone. The learning rate is computed from s, dropout is
-seeded by (seed, s, rank), and the loaders read at s; so a checkpoint needs the weights, the optimizer and s.
+What happens at step s depends on (seed, s) and the weights alone. The learning rate is computed from s, dropout from
+seed and position of each example, and the loaders read at s; so a checkpoint needs the weights, the optimizer and s.
+What else a network may draw is seeded by (seed, s, rank).
 """
 
 import math
@@ -14,8 +15,9 @@ from torch import Tensor, nn
 
 from sluiceway.config import Section, Train
 from sluiceway.data.loader import DRAWS, WEIGHT
-from sluiceway.data.order import mix
+from sluiceway.data.order import keys_at, mix, positions_of
 from sluiceway.errors import NotFinite
+from sluiceway.models import chance
 from sluiceway.training import snapshots
 from sluiceway.training.collectives import summed
 from sluiceway.training.plan import Plan
@@ -54,6 +56,7 @@ class Learner(pl.LightningModule):
         sharded: bool = False,
     ) -> None:
         super().__init__()
+        chance.adopt(model)
         self.model = model
         self.plan = plan
         self.start = start
@@ -94,14 +97,27 @@ class Learner(pl.LightningModule):
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Return the mean loss of a micro-batch."""
-        torch.manual_seed(mix(self._train.seed, self.step, self.global_rank, batch_idx % self._train.accumulate))
+        micro = batch_idx % self._train.accumulate
+        torch.manual_seed(mix(self._train.seed, self.step, self.global_rank, micro))
         dice = batch.pop(DRAWS, None)
         items: Mapping[str, Tensor] = batch
         if dice is not None:
             items = self._usecase.augment(batch, dice, self._objective)
-        loss, figures = self._pretraining(items) or self._figures(items)
+        with chance.drawn_by(self._keys(micro)):
+            loss, figures = self._pretraining(items) or self._figures(items)
         self._recorder.add({name: figure.detach() for name, figure in figures.items()})
         return loss
+
+    def _keys(self, micro: int) -> Tensor:
+        positions = positions_of(
+            self.step,
+            self._train.global_batch,
+            rank=self.global_rank,
+            world=self.trainer.world_size,
+            micro=micro,
+            of=self._train.accumulate,
+        )
+        return torch.from_numpy(keys_at(positions, self._train.seed)).to(self.device)
 
     def _figures(self, items: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         each = self._usecase.losses(self.model, items, self._objective)

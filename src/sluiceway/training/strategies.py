@@ -91,11 +91,13 @@ def recompute(model: nn.Module) -> None:
 def _recomputed(forward: Callable[..., Any]) -> Callable[..., Any]:
     from torch.utils.checkpoint import checkpoint
 
+    from sluiceway.models.chance import repeatable
+
     @wraps(forward)
     def run(*inputs: Any, **named: Any) -> Any:
         if not torch.is_grad_enabled():
             return forward(*inputs, **named)
-        return checkpoint(forward, *inputs, use_reentrant=False, **named)
+        return checkpoint(repeatable(forward), *inputs, use_reentrant=False, **named)
 
     return run
 

@@ -71,11 +71,16 @@ def costs(model: "nn.Module", batch: Batch, smoothing: float = 0.0) -> tuple["Te
     """
     import torch
 
+    from sluiceway.models import chance
+
     source, target = batch["source"].long(), batch["target"].long()  # [B, S], [B, T + 1]
     lengths = (source != PADDING).sum(1) + (target != PADDING).sum(1)
     order = lengths.argsort(stable=True)
-    chunks = [order[start : start + _TOGETHER] for start in range(0, len(order), _TOGETHER)]
-    parts = [_costs(model, source[rows], target[rows], smoothing) for rows in chunks]
+    parts = []
+    for start in range(0, len(order), _TOGETHER):
+        rows = order[start : start + _TOGETHER]
+        with chance.among(rows):
+            parts.append(_costs(model, source[rows], target[rows], smoothing))
     back = order.argsort()
     smoothed, bits, tokens = (torch.cat(part)[back] for part in zip(*parts, strict=True))
     return smoothed, bits, tokens
