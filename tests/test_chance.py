@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from made import Made, frames, histories, made, pairs, transcripts, windows
 from sluiceway.data.order import keys_at, positions_of
 from sluiceway.models import chance
 from sluiceway.models.belief import DeepBeliefNet
@@ -220,3 +221,23 @@ def test_contrastive_divergence_is_the_same_however_the_batch_is_shared_out() ->
 
     whole = in_parts(figures, images, world=1, of=1)
     assert in_parts(figures, images, world=2, of=3) == pytest.approx(whole, abs=1e-5)
+
+
+@pytest.mark.parametrize("make", [frames, histories, pairs, transcripts, windows], ids=lambda make: make.__name__)
+def test_every_use_case_has_the_same_losses_however_the_batch_is_shared_out(make: Callable[[], Made]) -> None:
+    case, batch = made(make, dropout=0.3)
+    chance.adopt(case.model)
+    objective, count = case.usecase.objective(), len(next(iter(batch.values())))
+
+    def losses(rows: Tensor) -> Tensor:
+        with torch.no_grad(), chance.drawn_by(keys()[:count][rows]):
+            return case.usecase.losses(case.model, {name: each[rows] for name, each in batch.items()}, objective)[
+                "loss"
+            ]
+
+    calm = losses(torch.arange(count))
+    case.model.train()
+    whole = losses(torch.arange(count))
+    parts = torch.cat([losses(rows) for rows in torch.arange(count).split([1, count - 3, 2])])
+    assert parts.numpy() == pytest.approx(whole.numpy(), rel=1e-5)
+    assert not torch.allclose(whole, calm, rtol=1e-3)
