@@ -10,21 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluiceway.data.sources import (
-    BETWEEN,
-    Shelf,
-    byte_range,
-    byte_ranges,
-    checksum,
-    field_of,
-    files_below,
-    files_of,
-    joined,
-    load,
-    names_below,
-    pick,
-    suffix_of,
-)
+from sluiceway.data.folders import files_below, names_below, suffix_of
+from sluiceway.data.records import pick
+from sluiceway.data.sources import BETWEEN, Shelf, byte_range, byte_ranges, checksum, field_of, files_of, joined, load
 from sluiceway.data.table import BadExample
 from sluiceway.errors import NoRawData
 

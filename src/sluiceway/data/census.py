@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+from sluiceway.data.folders import files_below
 from sluiceway.data.lists import SUFFIXES, open_list
-from sluiceway.data.sources import files_below
 from sluiceway.errors import UnknownLayout
 
 PACKED = frozenset({".zip", ".gz", ".tgz", ".tar", ".bz2", ".xz", ".7z", ".rar"})

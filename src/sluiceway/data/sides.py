@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from sluiceway.data.sources import below
+from sluiceway.data.folders import below
 from sluiceway.data.table import SplitName
 from sluiceway.errors import UnknownLayout
 

@@ -14,12 +14,9 @@ Where a field holds a URI, what lies there can be meant: ``index.csv#bytes=9-80&
 spells out a URI, which may let somebody in, and a list with fresh signatures serves as well as the old one.
 """
 
-import csv
 import gzip
 import hashlib
-import io
 import json
-import os
 import zlib
 from bisect import bisect_right
 from collections import deque
@@ -27,14 +24,13 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from itertools import accumulate
-from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NoReturn, Self, cast
 
 from sluiceway.data.fetch import Kept, Wanted, fetch
 from sluiceway.data.places import fetched
+from sluiceway.data.records import pick, value_at
 from sluiceway.data.table import BadExample
-from sluiceway.errors import NoRawData
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -186,7 +182,7 @@ class Shelf:
         except IndexError:
             raise BadExample("truncated", f"{name} has no row {row}") from None
         values = table.slice(row - start, 1).to_pylist()[0]
-        if key and isinstance(content := _value_at(values, key), bytes):
+        if key and isinstance(content := value_at(values, key), bytes):
             return content
         record = json.dumps(values, ensure_ascii=False, default=str).encode()
         return pick(record, key) if key else record
@@ -261,56 +257,6 @@ def _slice(file: BinaryIO, start: int, end: int | None) -> bytes:
     return file.read(-1 if end is None else end - start)
 
 
-def pick(record: bytes, key: str) -> bytes:
-    """Return one field of a record, as UTF-8.
-
-    Args:
-        record: a JSON object, or a line of a table.
-        key: of an object, keys with dots between them; of a line, ``place/fields`` and the mark between fields, such as
-            ``0/3,``. Between tabs, a quotation mark is one.
-
-    Raises:
-        BadExample: it is no such record, or lacks the field.
-    """
-    if not record.startswith(b"{"):
-        return _cell(record, key)
-    try:
-        found = json.loads(record)
-    except ValueError as error:
-        raise BadExample("unreadable", f"not JSON: {error}") from None
-    found = _value_at(found, key)
-    if not isinstance(found, str | int | float):
-        raise BadExample("missing_field", f"no text at {key}")
-    return str(found).encode("utf-8", "surrogatepass")
-
-
-def _value_at(found: object, key: str) -> object:
-    """Return what a record has at a key, or at keys with dots between them."""
-    for name in [key] if isinstance(found, dict) and key in found else key.split("."):
-        found = found.get(name) if isinstance(found, dict) else None
-    return found
-
-
-def _cell(line: bytes, key: str) -> bytes:
-    place, _, rest = key[:-1].partition("/")
-    mark = key[-1].encode()
-    line = line.rstrip(b"\r\n")
-    cells = line.split(mark)
-    if b'"' in line and mark != b"\t":
-        try:
-            # Bytes that are no text stay what they are, and are told of when the field is read.
-            text = line.decode("utf-8", "surrogateescape")
-            (row,) = csv.reader(io.StringIO(text, newline=""), delimiter=key[-1], strict=True)
-        except (csv.Error, ValueError) as error:
-            raise BadExample("unreadable", f"its quotes do not match: {error}") from None
-        cells = [cell.encode("utf-8", "surrogateescape") for cell in row]
-    if len(cells) != int(rest):
-        raise BadExample(
-            "missing_field" if len(cells) < int(rest) else "extra_field", f"{len(cells)} fields, not {rest}"
-        )
-    return cells[int(place)]
-
-
 def files_of(source: str) -> tuple[str, ...]:
     """Return the paths, below the raw folder, of the files that a source lies in."""
     if "#" not in source and _JOINT not in source:  # a whole file: so of very many
@@ -321,68 +267,3 @@ def files_of(source: str) -> tuple[str, ...]:
 def checksum(payload: bytes) -> str:
     """Digest of an example's content: the first half of its SHA-256, in hexadecimal."""
     return hashlib.sha256(payload).hexdigest()[:32]
-
-
-def files_below(raw: Path, suffixes: frozenset[str] | None) -> list[Path]:
-    """List the files with one of these suffixes, sorted by path; hidden ones, and those in hidden folders, left out.
-
-    Args:
-        raw: the raw folder.
-        suffixes: in small letters, with their dot; None: all files.
-
-    Raises:
-        NoRawData: the folder is missing or holds no file at all.
-    """
-    names = names_below(raw)
-    return [raw / name for name in names if suffixes is None or suffix_of(name) in suffixes]
-
-
-def names_below(raw: Path) -> list[str]:
-    """List the paths of all files below the raw folder, as :func:`files_below` does: of many, in a tenth of the time.
-
-    Returns:
-        Paths below the raw folder, with slashes.
-
-    Raises:
-        NoRawData: the folder is missing or holds no file at all.
-    """
-    found = list(_names(str(raw), ""))
-    if not found:
-        state = "is empty" if raw.is_dir() else "does not exist"
-        raise NoRawData(
-            f"no raw data: {raw} {state}",
-            hint=f"put your data into {raw}/, or list the pipeline under `samples` in params.yaml and run `dvc repro`",
-        )
-    return found
-
-
-def suffix_of(name: str) -> str:
-    """Return the suffix of a path with slashes in small letters, where ``Path.suffix`` finds one."""
-    name = name[name.rfind("/") + 1 :]
-    dot = name.rfind(".")
-    return name[dot:].lower() if 0 < dot < len(name) - 1 else ""
-
-
-def below(raw: Path, path: Path) -> str:
-    """Return the path of a file below the raw folder, with slashes; of many files, far faster than ``Path`` does."""
-    folder, name = str(raw), str(path)
-    if os.sep == "/" and name.startswith(folder) and name[len(folder) : len(folder) + 1] == "/":
-        return name[len(folder) + 1 :]
-    return path.relative_to(raw).as_posix()
-
-
-def _names(folder: str, above: str) -> Iterator[str]:
-    """Yield paths below a folder, sorted by their parts."""
-    try:
-        with os.scandir(folder) as found:
-            entries = sorted(found, key=attrgetter("name"))
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    for entry in entries:
-        name = entry.name
-        if name.startswith("."):
-            continue
-        if entry.is_dir(follow_symlinks=False):
-            yield from _names(entry.path, f"{above}{name}/")
-        elif entry.is_file():
-            yield above + name

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
-from sluiceway.data.sources import files_below, files_of
+from sluiceway.data.folders import files_below
+from sluiceway.data.sources import files_of
 from sluiceway.errors import UnknownLayout
 from sluiceway.usecases import BUILT_IN, targets_of
 from sluiceway.usecases.base import UseCase

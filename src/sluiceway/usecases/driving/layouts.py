@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from sluiceway.data.census import not_understood, unpack
+from sluiceway.data.folders import below, files_below
 from sluiceway.data.sides import split_folders
-from sluiceway.data.sources import below, files_below
 from sluiceway.data.splits import read_time
 from sluiceway.data.table import Example, SplitName
 from sluiceway.errors import UnknownLayout, nearest

@@ -15,8 +15,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from sluiceway.data.census import not_understood, unpack
+from sluiceway.data.folders import files_below
 from sluiceway.data.lists import List, kind_of, open_list
-from sluiceway.data.sources import BETWEEN, byte_range, byte_ranges, files_below, opened
+from sluiceway.data.sources import BETWEEN, byte_range, byte_ranges, opened
 from sluiceway.data.splits import read_time
 from sluiceway.data.table import BadExample
 from sluiceway.errors import UnknownLayout

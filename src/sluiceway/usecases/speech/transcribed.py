@@ -8,9 +8,9 @@ with ``validated.tsv``, or ``train.tsv``, ``dev.tsv`` and ``test.tsv``, with ``p
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from sluiceway.data.folders import below, files_below
 from sluiceway.data.lists import open_list
 from sluiceway.data.sides import side_of, split_folders
-from sluiceway.data.sources import below, files_below
 from sluiceway.data.table import Example, TargetKind
 from sluiceway.errors import UnknownLayout
 from sluiceway.usecases.speech.layouts import SOUNDS

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sluiceway.data.census import not_understood, unpack
+from sluiceway.data.folders import files_below
 from sluiceway.data.lists import List, column_of
 from sluiceway.data.roles import Roles, sided, tables_among
 from sluiceway.data.sides import side_of, split_names
-from sluiceway.data.sources import files_below
 from sluiceway.data.table import Example, TargetKind
 from sluiceway.data.text_tables import COLUMNS, Names, text_column, text_tables
 from sluiceway.errors import UnknownLayout, nearest

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sluiceway.data.census import not_understood, unpack
+from sluiceway.data.folders import below, files_below
 from sluiceway.data.lists import List, kind_of
 from sluiceway.data.roles import Roles, sided, tables_among
 from sluiceway.data.sides import side_of, split_folders, split_names
-from sluiceway.data.sources import below, byte_range, files_below, opened
+from sluiceway.data.sources import byte_range, opened
 from sluiceway.data.table import Example
 from sluiceway.data.text_tables import Names, text_column, text_tables
 from sluiceway.errors import UnknownLayout

@@ -10,16 +10,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sluiceway.data.folders import files_below
+from sluiceway.data.records import pick
 from sluiceway.data.sides import split_names
-from sluiceway.data.sources import (
-    BETWEEN,
-    byte_range,
-    field_of,
-    files_below,
-    joined,
-    pick,
-    table_row,
-)
+from sluiceway.data.sources import BETWEEN, byte_range, field_of, joined, table_row
 from sluiceway.data.table import BadExample, SplitName
 from sluiceway.errors import UnknownLayout, nearest
 from sluiceway.usecases.translation.params import PairData
@@ -156,7 +150,7 @@ def _lines(content: bytes) -> Iterator[tuple[int, int]]:
 
 @dataclass(frozen=True, slots=True)
 class _Fields:
-    """Where a record has source, target and, where one is named, group: see :func:`sluiceway.data.sources.pick`."""
+    """Where a record has source, target and, where one is named, group: see :func:`sluiceway.data.records.pick`."""
 
     source: str
     target: str
