@@ -14,9 +14,10 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import numpy as np
@@ -50,9 +51,11 @@ class Lab:
 
     Args:
         folder: an empty one.
+        away: seconds for which a server is away.
     """
 
     folder: Path
+    away: float = 600.0
     _base: Project | None = None
     _whole: dict[str, "Training"] = field(default_factory=dict)
 
@@ -86,6 +89,29 @@ class Lab:
         return self._whole[key]
 
 
+_USECASE = '''
+"""The image use case, hampered."""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from sluiceway.usecases.image import FAMILY
+
+_IMAGE = FAMILY.targets["class"]
+
+
+def losses(model, batch, objective):
+{code}
+    return _IMAGE.losses(model, batch, objective)
+
+
+USECASE = replace(_IMAGE, losses=losses)
+'''
+
+
 def _write_digits(folder: Path) -> None:
     """Write 40 of scikit-learn's digits of each class."""
     from PIL import Image
@@ -110,10 +136,23 @@ class Training:
     reached: int = 0
     """Last step before a fault, as far as it is written down."""
     command: tuple[str, ...] = ("sluiceway", "train", "digits")
+    log: str = "train.log"
+    """Where what it prints goes."""
+
+    def uses(self, name: str, code: str) -> None:
+        """Let it train the image use case with some code ahead of its losses; the weights are the same.
+
+        Args:
+            name: of the module that is written.
+            code: knows ``model`` and ``batch``, ``np``, ``time`` and ``Path``.
+        """
+        module = _USECASE.format(code=indent(code.strip(), "    "))
+        (self.project.root / f"{name}.py").write_text(module, encoding="utf-8")
+        self.project.set("digits", "usecase", f"{name}:USECASE")
 
     def start(self) -> "Training":
         """Start it, or start it once more."""
-        with (self.project.root / "train.log").open("ab") as log:
+        with (self.project.root / self.log).open("ab") as log:
             self.process = subprocess.Popen(
                 self.command,
                 cwd=self.project.root,
@@ -125,7 +164,7 @@ class Training:
 
     def said(self) -> str:
         """Return all that it printed."""
-        return (self.project.root / "train.log").read_text(encoding="utf-8", errors="replace")
+        return (self.project.root / self.log).read_text(encoding="utf-8", errors="replace")
 
     @property
     def folder(self) -> Path | None:
@@ -300,3 +339,21 @@ def tracking_server(store: Path) -> Iterator[tuple[str, Callable[[], None], Call
         yield f"http://127.0.0.1:{port}", stop, start
     finally:
         stop()
+
+
+@contextmanager
+def small_disk(path: Path, size: int) -> Iterator[None]:
+    """Put an empty disk of so many bytes at a folder; only root can."""
+    path.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
+def fill(path: Path) -> None:
+    """Write a file that leaves no room on its disk."""
+    with path.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(1 << 12))

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
-from chaos import ELASTIC, TWO, machine
+from chaos import machine
 from lab import ROOT, Lab, Training, cluster, processes_of
+from outcomes import ELASTIC, TWO
 
 _STOCK = """
 import os

@@ -13,8 +13,9 @@ from projects import ROOT
 from sluiceway.data.shards import ShardedSplit
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
-from chaos import GENTLE, ROWS, SHORT, TOLERANCE, table
+from chaos import ROWS, SHORT, table
 from lab import Lab, Training, cluster
+from outcomes import GENTLE, TOLERANCE
 
 pytestmark = pytest.mark.slow
 
