@@ -14,9 +14,9 @@ from sluiceway.errors import GateClosed, Preempted
 from sluiceway.gates import cost as cost_gate
 from sluiceway.gates.verdict import Verdict
 from sluiceway.models.settling import Settles
-from sluiceway.training.checkpoints import Checkpoint, Cut, write_tensors
+from sluiceway.training.checkpoints import Checkpoint, Cut, flush, sha256, write_tensors
 from sluiceway.training.collectives import Vote, count, from_first, is_first, rank, together
-from sluiceway.training.job import Job, Places, seal, spent_earlier
+from sluiceway.training.job import WEIGHTS_DIGEST, Job, Places, seal, spent_earlier
 from sluiceway.training.module import Learner
 from sluiceway.training.notice import Ear, Wish
 from sluiceway.training.recorder import Recorder
@@ -147,7 +147,9 @@ class Keeper(pl.Callback):
         if is_first():
             self._judge(learner.step, 0.0, spent)
             self._note_attempt(spent)
-            seal(self._places.result, result)
+            flush(self._places.weights)
+            seal(self._places.result, result | {WEIGHTS_DIGEST: sha256(self._places.weights)})
+            flush(self._places.result)
 
     def close(self) -> None:
         """Let what is being written become whole, however training ended."""
