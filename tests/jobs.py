@@ -62,8 +62,15 @@ def curve_of(job: Job) -> list[tuple[object, ...]]:
     return [(point.step, *sorted(point.metrics.items())) for point in read(Path(job.folder) / "metrics.jsonl")]
 
 
-def train_until(job: Job, step: int | None, sent: signal.Signals = signal.SIGKILL) -> int:
-    """Run a job in a process of its own, send it a signal when the curve reaches a step, and return its exit code."""
+def train_until(job: Job, step: int | None, sent: signal.Signals = signal.SIGKILL, *, group: bool = False) -> int:
+    """Run a job in a process of its own, send it a signal when the curve reaches a step, and return its exit code.
+
+    Args:
+        job: the training.
+        step: at which the signal is sent; None: it is left alone.
+        sent: the signal.
+        group: whether all processes get it that the job has begun.
+    """
     folder = Path(job.folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "job.json").write_text(json.dumps(job.packed()), encoding="utf-8")
@@ -71,10 +78,12 @@ def train_until(job: Job, step: int | None, sent: signal.Signals = signal.SIGKIL
         [sys.executable, "-c", _CHILD, str(folder / "job.json")],
         env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"},
         stdout=subprocess.DEVNULL,
+        start_new_session=True,
     )
     while process.poll() is None and step is not None:
         if any(point.step >= step for point in read(folder / "metrics.jsonl")):
-            process.send_signal(sent)
+            tell = os.killpg if group else os.kill
+            tell(process.pid, sent)
             break
         time.sleep(0.01)
     return process.wait(timeout=300)

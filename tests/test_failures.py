@@ -60,6 +60,10 @@ def test_failures_are_read_as_they_were_noted(tmp_path):
     with path.open("a", encoding="utf-8") as file:
         file.write('{"time": 17')
     assert list(noted(path)) == failures
-    note(path, failures[0])  # behind what a full disk tore: that line is lost, and nothing else
+    note(path, failures[0])  # behind what a full disk tore
     note(path, failures[1])
-    assert list(noted(path)) == [*failures, failures[1]]
+    assert list(noted(path)) == [*failures, *failures]
+
+
+def test_a_failure_that_cannot_be_noted_ends_nothing(tmp_path):
+    note(tmp_path / "gone" / "failures.jsonl", Failure(time.time(), {0: "lost"}, "", 0, retried=True))

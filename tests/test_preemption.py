@@ -3,8 +3,11 @@
 import os
 import signal
 import subprocess
+import sys
 import time
+from contextlib import suppress
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,11 +15,11 @@ import psutil
 import pytest
 
 from jobs import curve_of, job_of, train_until, weights_of
-from projects import Project, assert_friendly, runs_of
+from projects import ROOT, Project, assert_friendly, runs_of
 from sluiceway.training import driver
 from sluiceway.training.checkpoints import newest
 from sluiceway.training.job import Places
-from sluiceway.training.notice import Ear, Wish, heard
+from sluiceway.training.notice import Ear, Wish, heard, orders
 from sluiceway.training.spool import read
 from sluiceway.usecases.pipeline import Pipeline
 
@@ -33,9 +36,70 @@ def test_a_signal_becomes_a_word_to_the_workers(tmp_path: Path) -> None:
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) == before
+    assert not path.exists()
     with heard(path):  # what an earlier attempt was told is over
         assert Ear(path).wish() == Wish.NOTHING
     assert Ear(path).wish() == Wish.NOTHING
+
+
+def test_a_full_disk_takes_the_word_too(small_disk: Path) -> None:
+    path = small_disk / "notice"
+    with heard(path):
+        with suppress(OSError), (small_disk / "filling").open("wb", buffering=0) as file:
+            while file.write(bytes(512)):
+                pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert Ear(path).wish() == Wish.LEAVE
+
+
+def test_where_nobody_can_be_told_it_interrupts(tmp_path: Path) -> None:
+    path = tmp_path / "notice"
+    with heard(path):
+        path.unlink()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+_CLOSING = """
+import os, pty, signal, sys, time
+from pathlib import Path
+from sluiceway.training.notice import Ear, Wish, heard
+child, terminal = pty.fork()
+if child == 0:  # in a terminal of its own
+    path = Path(sys.argv[1])
+    with heard(path):
+        print("begun", flush=True)
+        for _ in range(3000):
+            if Ear(path).wish() == Wish.LEAVE:
+                print("to a terminal that is gone", flush=True)
+                os._exit(75)
+            time.sleep(0.01)
+    os._exit(1)
+assert b"begun" in os.read(terminal, 100)
+os.close(terminal)  # the window is closed
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_terminal_that_closes_tells_to_leave(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _CLOSING, str(tmp_path / "notice")],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        preexec_fn=partial(signal.signal, signal.SIGHUP, signal.SIG_DFL),  # also where the tests run under nohup
+    )
+    assert done.stdout.strip() == "75", done.stderr
+
+
+def test_under_nohup_a_terminal_that_closes_is_no_order() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert orders() == (signal.SIGTERM,)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        assert orders() == (signal.SIGTERM, signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_draining_node_is_saved_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,10 @@
 """What is kept and how: beside training, verified, and never in place of something that is whole."""
 
+import errno
 import os
 import threading
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,10 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluiceway.errors import DiskFull, NotFinite, TrainingError
+from sluiceway.training import checkpoints
 from sluiceway.training.checkpoints import Checkpoint, commit, newest, spared
 from sluiceway.training.job import Places, seal, set_aside, unsealed
 from sluiceway.training.recorder import Best
 from sluiceway.training.saver import BEST_DIGEST, Saver, fault_of_best, without_best
+from sluiceway.training.spool import Spool
 
 WEIGHTS = {"weight": torch.arange(6.0)}
 
@@ -287,3 +291,37 @@ def test_attempts_are_numbered_on_past_a_broken_one(tmp_path):
     set_aside(tmp_path / "attempt-0002.json")
     assert places.next_attempt().name == "attempt-0004.json"
     assert len(places.attempts()) == 2
+
+
+def test_the_curves_are_on_the_disk_before_the_checkpoint_that_follows_them(places, saver, monkeypatch):
+    """After a power cut there may be no checkpoint without the points before it."""
+    spool = Spool(places.metrics, 0)
+    spool.add(10, {"train/loss": 1.0})
+    done = []
+    synced, renamed = os.fsync, Path.rename
+
+    def fsync(number):
+        done.append(str(Path(f"/proc/self/fd/{number}").readlink()))
+        synced(number)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "rename", lambda self, other: done.append(str(other)) or renamed(self, other))
+    saver.save(checkpoint(10))
+    saver.wait()
+    committed = str(places.checkpoints / "step-00000010")
+    assert committed in done
+    assert str(places.metrics) in done[: done.index(committed)]
+    spool.close()
+
+
+def test_what_one_may_not_read_is_not_broken(places, saver, monkeypatch):
+    saver.save(checkpoint(10))
+    saver.wait()
+
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(checkpoints, "sha256", refuse)
+    with pytest.raises(PermissionError):
+        newest_of(places)
+    assert [path.name for path in places.checkpoints.iterdir()] == ["step-00000010"]

@@ -1,6 +1,8 @@
 """Our policies for Ray Train's controller, asked as it asks them, with Ray's own errors; no cluster is started."""
 
 import inspect
+import os
+import signal
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,9 +21,11 @@ from ray.train.v2._internal.execution.scaling_policy import NoopDecision, Resize
 from ray.train.v2.api.config import ScalingConfig
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
-from sluiceway.errors import GateClosed, NotFinite, TrainingError
+from sluiceway.errors import GateClosed, NotFinite, Preempted, TrainingError
 from sluiceway.training import supervision
 from sluiceway.training.failures import noted
+from sluiceway.training.job import Places
+from sluiceway.training.notice import heard
 from sluiceway.training.supervision import Retries, Room, Trainer, last_words
 
 GLOO = RuntimeError("[../third_party/gloo/gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:4711")
@@ -196,6 +200,16 @@ def test_a_machine_that_will_not_grow_says_at_once_that_there_is_no_room(tmp_pat
     with pytest.raises(TrainingError, match=r"room for 2 of at least 3 workers") as caught:
         starts(room(tmp_path, (3,)))
     assert "lower train.workers" in caught.value.hint
+
+
+def test_who_waits_for_room_may_be_told_to_leave(tmp_path, nodes) -> None:
+    policy = room(tmp_path, (2,))
+    nodes.free = {"a": 1.0}
+    with heard(Places(tmp_path).notice):
+        assert starts(policy) == 0
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(Preempted, match="while no worker was there"):
+            starts(policy)
 
 
 def test_a_cluster_is_waited_for_but_not_for_ever(tmp_path, nodes, monkeypatch) -> None:

@@ -14,6 +14,8 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from mlflow.exceptions import MlflowException
@@ -22,6 +24,8 @@ from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, PERMISSION_DENIED, UNAU
 import sluiceway
 from sluiceway.errors import ModelError, TrackingError
 from sluiceway.gates.verdict import Check, Verdict
+from sluiceway.stages.frame import Clock
+from sluiceway.stages.train import _run_of
 from sluiceway.tracking import export, registry, runs, store
 from sluiceway.tracking.lineage import lineage, without_credentials
 from sluiceway.tracking.run import MetricPoint, Run, ending, flatten
@@ -845,3 +849,60 @@ def test_an_unfinished_run_is_found_by_what_it_trains(pipeline: Pipeline) -> Non
     with runs.open_run(pipeline, tags={"training": "t1"}):
         pass
     assert runs.unfinished(pipeline, "training", "t1") is None
+
+
+def test_what_is_written_again_stands_there_once(pipeline: Pipeline) -> None:
+    """A stage that was killed before DVC had recorded it does all of it again."""
+    with runs.open_run(pipeline) as run:
+        for accuracy in (0.5, 0.5, 0.75):
+            run.log_figures({"accuracy": accuracy})
+            run.log_curve(MetricPoint("layers", depth, accuracy + depth, 1000) for depth in range(3))
+    history = store.client(pipeline.root).get_metric_history
+    assert [point.value for point in history(run.id, "accuracy")] == [0.5, 0.75]
+    assert sorted(point.value for point in history(run.id, "layers")) == [0.5, 0.75, 1.5, 1.75, 2.5, 2.75]
+
+
+def test_a_trial_is_one_run_though_its_search_was_killed_before_it_knew(pipeline: Pipeline) -> None:
+    points = [MetricPoint("validation/loss", step, 1 / step, 1000 * step) for step in (10, 20)]
+
+    def tell(parent: Run, trial: str) -> str:
+        tags = {"sluiceway.tuning.trial": trial, "sluiceway.tuning.end": "finished"}
+        figures = {"tuning/cost": 0.5}
+        return runs.record_trial(parent, pipeline, trial, points=points, figures=figures, tags=tags, status="FINISHED")
+
+    with runs.open_run(pipeline, "search") as search, runs.open_run(pipeline, "another search") as other:
+        first = tell(search, "trial-1")
+        assert tell(search, "trial-1") == first
+        assert len({first, tell(search, "trial-2"), tell(other, "trial-1")}) == 3
+    found = of(pipeline, first)
+    assert found.info.status == "FINISHED"
+    assert found.data.tags["mlflow.parentRunId"] == search.id
+    history = store.client(pipeline.root).get_metric_history
+    assert [point.step for point in history(first, "validation/loss")] == [10, 20]
+    assert len(history(first, "tuning/cost")) == 1
+
+
+def test_a_run_whose_maker_died_before_its_parameters_gets_them(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "log_params", lambda self, params: None)
+        with runs.open_run(pipeline, "bare") as run:
+            pass
+    assert not of(pipeline, run.id).data.params
+    with runs.attach_run(pipeline, run.id):
+        pass
+    assert of(pipeline, run.id).data.params["train.lr"] == "0.5"
+
+
+def test_a_training_whose_run_is_not_written_down_finds_it(pipeline: Pipeline, tmp_path: Path) -> None:
+    """It was killed between the two, or the file is gone."""
+    job: Any = SimpleNamespace(folder=str(tmp_path / "job"), subject="f" * 16)
+    with _run_of(pipeline, job, Clock()) as first:
+        pass
+    store.client(pipeline.root).set_terminated(first.id, "KILLED")
+    assert Path(job.folder).is_dir()
+    with _run_of(pipeline, job, Clock()) as second:
+        assert second.id == first.id
+    with _run_of(pipeline, job, Clock()) as third:  # that one is finished
+        assert third.id != first.id

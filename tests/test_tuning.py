@@ -5,6 +5,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
@@ -175,8 +176,52 @@ def test_a_record_that_was_altered_is_not_believed(tmp_path: Path) -> None:
     trial.write(Record({"train.lr": 0.1}, "abc", rungs=[float("nan"), 0.5]))
     path = tmp_path / "record.json"
     assert (trial.read() or Record({}, "")).rungs[1] == 0.5
-    path.write_text(path.read_text(encoding="utf-8").replace("0.5", "0.1"), encoding="utf-8")
+    good = path.read_bytes()
+    path.write_bytes(good.replace(b"0.5", b"0.1"))
+    assert (trial.read() or Record({}, "")).rungs[1] == 0.5  # there is a copy
+    assert [said.partition(" is broken")[0] for said in trial.mended()] == ["record.json"]
+    assert path.read_bytes() == good
+    for name in ("record.json", "record.copy.json"):
+        (tmp_path / name).write_bytes(good.replace(b"0.5", b"0.1"))
     assert trial.read() is None
+    assert all("nothing else is known" in said for said in trial.mended())
+    assert trial.mended() == []
+
+
+def test_what_was_decided_last_holds_when_a_process_died_between_a_record_and_its_copy(tmp_path: Path) -> None:
+    trial = Trial(tmp_path)
+    trial.write(Record({}, "abc"))
+    stale = (tmp_path / "record.copy.json").read_bytes()
+    trial.write(Record({}, "abc", end="pruned"))
+    (tmp_path / "record.copy.json").write_bytes(stale)
+    trial.job.mkdir()  # nor had it removed that
+    (tmp_path / ".record.json.77").write_text("half", encoding="utf-8")
+    assert trial.mended() == []
+    (tmp_path / "record.json").write_bytes(b"")
+    assert (trial.read() or Record({}, "")).end == "pruned"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["record.copy.json", "record.json"]
+
+
+def test_a_trial_of_which_nothing_is_known_goes_on_from_its_checkpoints(tmp_path: Path) -> None:
+    trial = Trial(tmp_path)
+    places = Places(trial.job)
+    (places.checkpoints / "step-00000010").mkdir(parents=True)
+    seal(places.next_attempt(), {"seconds": 5.0, "workers": 1})
+    (tmp_path / "record.json").write_text("{", encoding="utf-8")
+    trial.mended()
+    candidate = SimpleNamespace(values={"train.lr": 0.1}, job=SimpleNamespace(subject="abc"))
+    assert trial.begin(candidate) == Record({"train.lr": 0.1}, "abc")  # type: ignore[arg-type]
+    assert trial.now().seconds == 5.0
+    assert (places.checkpoints / "step-00000010").exists()
+
+
+def test_tune_finds_its_scratch_empty_and_leaves_none(tmp_path: Path) -> None:
+    from sluiceway.training.tuning import _scratch
+
+    (tmp_path / "scratch" / "of a killed search").mkdir(parents=True)
+    with _scratch(tmp_path) as scratch:
+        assert list(scratch.iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_trial_that_ends_while_others_add_up_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,7 +241,7 @@ def test_a_trial_that_ends_while_others_add_up_is_no_fault(tmp_path: Path, monke
     monkeypatch.setattr(Places, "attempts", then_it_ends)
     now = trial.now()
     assert (now.end, now.seconds, now.device_seconds) == ("pruned", 5.0, 10.0)
-    assert [path.name for path in tmp_path.iterdir()] == ["record.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["record.copy.json", "record.json"]
 
 
 # With a project's shards.

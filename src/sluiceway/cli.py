@@ -276,6 +276,8 @@ def _of_the_machine(error: OSError) -> SluicewayError:
     ways = {
         errno.EACCES: "who runs this must be allowed to",
         errno.EPERM: "who runs this must be allowed to",
+        errno.EISDIR: "a folder stands where a file should be: move it away",
+        errno.ENOTDIR: "a file stands where a folder should be: move it away",
         errno.EROFS: "the disk is there for reading only",
         errno.ENOSPC: "make room on the disk",
         errno.EDQUOT: "make room in what you may use of the disk",

@@ -4,6 +4,9 @@ The loaders hold no state: the training loader asks a cursor for the step it sta
 boundary, the validation loader goes through its split once. A batch is one gather per field.
 """
 
+import ctypes
+import signal
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -130,7 +133,23 @@ class EvaluationStream(IterableDataset[Batch]):
 
 def loader(stream: IterableDataset[Batch], processes: int = 0) -> DataLoader[Batch]:
     """Wrap a stream; batches are made by the stream itself."""
-    return DataLoader(stream, batch_size=None, num_workers=processes)
+    return DataLoader(stream, batch_size=None, num_workers=processes, worker_init_fn=_serve if processes else None)
+
+
+def _serve(number: int) -> None:
+    """Let a loader process leave its end to the one that reads from it: it hears no signal that goes to a whole group.
+
+    A training that is told to leave still needs the batches up to the step after which it saves. PyTorch lets a loader
+    live for 5 s beyond its reader; this one ends with it.
+    """
+    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(each, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+_PR_SET_PDEATHSIG = 1
+"""From ``sys/prctl.h``: which signal comes when the thread ends that began this process."""
 
 
 def _tensors(split: ShardedSplit, items: np.ndarray) -> Batch:

@@ -4,6 +4,7 @@ import fcntl
 import math
 import os
 import platform
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,6 +61,22 @@ def allowed_bytes(variable: str, default: float) -> int:
     return int(gigabytes * 1e9)
 
 
+_held: set[int] = set()
+"""Descriptors of locks that this process holds."""
+
+
+def _let_go() -> None:
+    """In a process that was forked: a lock is held as long as any process has its file open, and this is not ours."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for descriptor in _held:
+        os.dup2(nothing, descriptor, inheritable=False)
+    os.close(nothing)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_let_go)
+
+
 @contextmanager
 def locked(path: Path, what: str) -> Iterator[None]:
     """Hold a lock while the block runs. The lock of a process that died is free: the kernel lets go of it.
@@ -76,12 +93,28 @@ def locked(path: Path, what: str) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            file.seek(0)
             raise Busy(
-                f"another process ({file.read().strip() or 'unknown'}) is busy with {what}",
+                f"another process ({_holder(path)}) is busy with {what}",
                 hint="wait for it, or stop it: SIGTERM lets a training save and leave",
             ) from None
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {platform.node()}")
-        file.flush()
-        yield
+        _held.add(file.fileno())
+        try:
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {platform.node()}")
+            file.flush()
+            yield
+        finally:
+            _held.discard(file.fileno())
+
+
+def _holder(path: Path) -> str:
+    """Read who holds a lock; it writes that down a moment after it has got it."""
+    for _ in range(_LOOKS):
+        if said := path.read_text(encoding="utf-8", errors="replace").strip():
+            return said
+        time.sleep(_LOOK)
+    return "unknown"
+
+
+_LOOKS, _LOOK = 50, 0.02
+"""How often it is looked for the name of a lock's holder, and the seconds between."""

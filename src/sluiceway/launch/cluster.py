@@ -69,7 +69,7 @@ def connected(**options: Any) -> Iterator[bool]:
         return
     # Without an explicit address Ray would join whatever cluster it finds on this machine.
     address = os.environ.get(_ADDRESS, "local")
-    with _sigterm_kept():
+    with _sigterm_kept(), _children_deaf():
         ray.init(
             address=address,
             include_dashboard=False if address == "local" else None,
@@ -81,6 +81,20 @@ def connected(**options: Any) -> Iterator[bool]:
         yield address == "local"
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _children_deaf() -> Iterator[None]:
+    """Let processes that are started meanwhile, and theirs, hear neither SIGTERM nor SIGHUP.
+
+    Slurm, systemd, a terminal that closes and ``kill -- -GROUP`` tell every process. Whoever has begun this one decides
+    what is to be done: a cluster that left at once could save nothing any more. It ends with its driver, by SIGKILL.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

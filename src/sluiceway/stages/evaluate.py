@@ -49,6 +49,7 @@ def evaluate(pipeline: Pipeline) -> None:
     with stage("evaluate", pipeline) as clock:
         with clock("learning"):
             loaded = load(pipeline.model, pipeline.root)
+            shutil.rmtree(pipeline.finished, ignore_errors=True)  # the model is on record: nothing is trained again
             place = Place.of(pipeline.params, warn)
             outcomes = _answer(pipeline, loaded, place)
             tried = place.run(loaded.model, lambda: try_learners(pipeline, loaded), in_batches=False)
@@ -252,7 +253,7 @@ def _log(pipeline: Pipeline, clock: Clock, document: dict[str, Any]) -> None:
             figures["test/calibration_error"] = document["calibration_error"]
         with attach_run(pipeline, read_json(pipeline.model / "run.json")["run_id"]) as run:
             run.log_figures({name: value for name, value in figures.items() if value is not None})
-            run.log_metrics(_depths(document))
+            run.log_curve(_depths(document))
             run.set_tags({"mlflow.note.content": _note(pipeline, document)})
             for name in ("report.html", "evaluation.json", "predictions.parquet"):
                 run.log_artifact(pipeline.reports / name, "reports")

@@ -18,6 +18,7 @@ from sluiceway.data.documents import read_json
 from sluiceway.data.places import STATE, locked
 from sluiceway.errors import Preempted, room_for
 from sluiceway.stages.console import console
+from sluiceway.training.notice import let_go_of_terminal, orders
 from sluiceway.usecases.pipeline import Pipeline
 
 Work = Literal["start-up", "data", "learning", "checks", "reports", "tracking"]
@@ -103,14 +104,16 @@ def _timings_folder(pipeline: Pipeline) -> Path:
 
 @contextmanager
 def _sigterm_interrupts(name: str) -> Iterator[None]:
-    """Let SIGTERM unwind a block as Ctrl-C does, which nothing swallows, and say afterwards which of both it was."""
+    """Let SIGTERM and SIGHUP unwind a block as Ctrl-C does, which nothing swallows, and say afterwards what it was."""
     heard: list[int] = []
 
     def interrupt(signum: int, frame: FrameType | None) -> None:
+        let_go_of_terminal(signum)
         heard.append(signum)
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, interrupt)
+    for each in orders():
+        signal.signal(each, interrupt)
     _leave_with_dvc()
     try:
         yield

@@ -3,13 +3,12 @@
 import csv
 import shutil
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from sluiceway.data.cache import LIMIT
 from sluiceway.data.documents import write_json
-from sluiceway.data.places import locked
 from sluiceway.data.shards import ShardedSplit, digest, read_encoding
 from sluiceway.errors import GateClosed
 from sluiceway.gates.cost import cost
@@ -17,8 +16,8 @@ from sluiceway.gates.overrides import overridden
 from sluiceway.gates.verdict import Verdict
 from sluiceway.stages.console import Meter, console, progress, warn
 from sluiceway.stages.frame import Clock, done, stage
+from sluiceway.stages.train_folder import folder_of
 from sluiceway.training import driver, memory
-from sluiceway.training.checkpoints import newest_step
 from sluiceway.training.failures import Failure
 from sluiceway.training.job import Job, Places, seal, set_aside, unsealed
 from sluiceway.training.notice import heard
@@ -44,16 +43,15 @@ def train(pipeline: Pipeline) -> None:
     with stage("train", pipeline) as clock:
         job = prepare(pipeline)
         _warn_of_strain(pipeline)
-        places = Places(Path(job.folder))
-        notes = _Notes(places)
-        locks, told = locked(places.lock, f"training {job.subject}"), _told_where_it_stands(pipeline, job)
-        with locks, told, _put_away_when_done(pipeline, job), notes, _run_of(pipeline, job, clock) as run:
+        with folder_of(pipeline, job) as places, _Notes(places) as notes, _run_of(pipeline, job, clock) as run:
             with clock("tracking"):
                 _log_inputs(pipeline, run, places)
             shipper = Shipper(run, places.metrics, parse=_metric_points)
             with progress("train", "steps", job.plan.steps) as meter, shipper, heard(places.notice):
                 try:
-                    trained = memory.run(job, lambda point: _show(meter, point, notes), warn, _tell)
+                    trained = _trained_before(pipeline, places) or memory.run(
+                        job, lambda point: _show(meter, point, notes), warn, _tell
+                    )
                 except GateClosed:
                     verdict = Verdict.read(places.verdict)
                     write_verdict(verdict, pipeline.reports / "verdicts", run.id)
@@ -90,28 +88,12 @@ def _warn_of_strain(pipeline: Pipeline) -> None:
         warn(f"{strain}: they will be fetched again and again. Set a lower train.shuffle_shards, or a higher {LIMIT}")
 
 
-@contextmanager
-def _told_where_it_stands(pipeline: Pipeline, job: Job) -> Iterator[None]:
-    """Say from which step a training goes on, and after Ctrl-C from which it would."""
-    checkpoints = Places(Path(job.folder)).checkpoints
-    if step := newest_step(checkpoints):
-        console.print(f"[bold]train[/] {pipeline.name}: goes on after step {step:,} of {job.plan.steps:,}")
-    try:
-        yield
-    except KeyboardInterrupt:
-        step = newest_step(checkpoints)
-        kept = f"the checkpoint of step {step:,} is kept" if step else "there is no checkpoint yet"
-        again = f"`dvc repro register@{pipeline.name}` goes on"
-        console.print(f"[bold]train[/] {pipeline.name}: {kept}; {again}{' from there' if step else ''}")
-        raise
-
-
-@contextmanager
-def _put_away_when_done(pipeline: Pipeline, job: Job) -> Iterator[None]:
-    """Remove a training's folder, but not before its run has ended: a server that is away then costs no training."""
-    yield
-    _keep_checkpoints(pipeline, job)
-    shutil.rmtree(job.folder)
+def _trained_before(pipeline: Pipeline, places: Places) -> driver.Trained | None:
+    """Return the outcome of a training that ended before its model was written, or before DVC had recorded that."""
+    trained = driver.finished(places)
+    if trained:
+        console.print(f"[bold]train[/] {pipeline.name}: was trained to the end before; its model is written again")
+    return trained
 
 
 def _run_of(pipeline: Pipeline, job: Job, clock: Clock) -> "AbstractContextManager[Run]":
@@ -121,12 +103,13 @@ def _run_of(pipeline: Pipeline, job: Job, clock: Clock) -> "AbstractContextManag
 
         for name, status in close_abandoned(pipeline):
             warn(f"run {name} was left open by a process that is gone: it is {status} now")
-        path = Places(Path(job.folder)).run
-        known = unsealed(path)
-        if known is None and path.exists():
-            warn(f"{set_aside(path)}; its run is looked for in MLflow")
-            found = unfinished(pipeline, _TRAINING, job.subject)
-            known = {"run_id": found} if found else None
+        places = Places(Path(job.folder))
+        begun, known = places.folder.exists(), unsealed(places.run)
+        if known is None and places.run.exists():
+            warn(f"{set_aside(places.run)}; its run is looked for in MLflow")
+        places.folder.mkdir(parents=True, exist_ok=True)  # ahead of the run: who is killed between them finds it again
+        if known is None and begun and (found := unfinished(pipeline, _TRAINING, job.subject)):
+            known = {"run_id": found}
         if known:
             return attach_run(pipeline, known["run_id"])
         return open_run(pipeline, f"{pipeline.params.model.name}-{job.subject[:8]}", {_TRAINING: job.subject})
@@ -134,7 +117,6 @@ def _run_of(pipeline: Pipeline, job: Job, clock: Clock) -> "AbstractContextManag
 
 def _log_inputs(pipeline: Pipeline, run: "Run", places: Places) -> None:
     """Write what is known before training: the data sets, the data gate's verdict and its report."""
-    places.folder.mkdir(parents=True, exist_ok=True)
     seal(places.run, {"run_id": run.id})
     verdict = overridden(Verdict.read(pipeline.validated / "verdict.json"), pipeline.overrides)
     run.log_verdict(verdict)
@@ -154,8 +136,9 @@ class _Notes:
         self._path = places.notes
         self._seen = 0
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         self._path.unlink(missing_ok=True)
+        return self
 
     def __exit__(self, *_: object) -> None:
         self.look()
@@ -172,16 +155,6 @@ def _metric_points(line: bytes) -> "Iterator[MetricPoint]":
 
     if point := parse(line):
         yield from (MetricPoint(name, point.step, value, point.time) for name, value in point.metrics.items())
-
-
-def _keep_checkpoints(pipeline: Pipeline, job: Job) -> None:
-    """Move what ``train.keep_every`` kept to where the end of a training does not delete it."""
-    if pipeline.params.train.keep_every is None:
-        return
-    kept = pipeline.state / "kept" / job.subject
-    shutil.rmtree(kept, ignore_errors=True)
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    Places(Path(job.folder)).checkpoints.rename(kept)
 
 
 def _show(meter: Meter, point: Point, notes: _Notes) -> None:
@@ -236,7 +209,9 @@ def _size(report: dict[str, Any]) -> str:
 
 def _write_model(pipeline: Pipeline, trained: driver.Trained, run_id: str) -> None:
     shutil.rmtree(pipeline.model, ignore_errors=True)
-    saved.save(
+    pipeline.model.mkdir(parents=True)
+    write_json(pipeline.model / "run.json", {"run_id": run_id})
+    saved.save(  # ends with the manifest, without which it is no model
         pipeline.model,
         weights=trained.weights,
         usecase=pipeline.params.usecase,
@@ -244,7 +219,6 @@ def _write_model(pipeline: Pipeline, trained: driver.Trained, run_id: str) -> No
         model=type(pipeline.params.model).model_validate(trained.result["architecture"]),
         encoding=read_encoding(pipeline.shards),
     )
-    write_json(pipeline.model / "run.json", {"run_id": run_id})
 
 
 def _write_curves(folder: Path, curve: list[Point]) -> None:

@@ -19,7 +19,7 @@ from sluiceway.gates.cost import cost
 from sluiceway.stages import tune_edit
 from sluiceway.stages.console import Meter, console, progress, warn
 from sluiceway.stages.frame import done, stage
-from sluiceway.training.job import seal, unsealed
+from sluiceway.training.job import seal, set_aside, unsealed
 from sluiceway.training.search import Candidate, Search, better, budget, score, search
 from sluiceway.training.trials import Record, Trial, trial_of
 from sluiceway.usecases.pipeline import Pipeline, params_file
@@ -58,7 +58,6 @@ def tune(pipeline: Pipeline, *, apply: bool = False) -> None:
         if found.impossible:
             warn(f"{found.impossible} of {found.tune.trials} trials are left out: their values do not fit each other")
         with locked(folder.with_name(f"{found.key}.lock"), f"search {found.key}"), _run_of(pipeline, folder) as run:
-            folder.mkdir(parents=True, exist_ok=True)
             seal(folder / "run.json", {"run_id": run.id})
             with clock("learning"):
                 _train(found, folder, lambda each, record: _track(pipeline, run, folder, each, record))
@@ -83,6 +82,9 @@ def tune(pipeline: Pipeline, *, apply: bool = False) -> None:
 def _train(found: Search, folder: Path, track: Any) -> None:
     """Run the trials that have not ended."""
     trials = [trial_of(folder, candidate) for candidate in found.candidates]
+    for trial in trials:
+        for said in trial.mended():
+            warn(f"trial {trial.folder.name}: {said}")
     records = [trial.begin(candidate) for trial, candidate in zip(trials, found.candidates, strict=True)]
     if all(record.end for record in records):
         return
@@ -106,11 +108,17 @@ def _show(meter: Meter, found: Search, trials: list[Trial], candidate: Candidate
 
 def _run_of(pipeline: Pipeline, folder: Path) -> "AbstractContextManager[Run]":
     """Return the search's run: that of an interrupted search, or a new one."""
-    from sluiceway.tracking.runs import attach_run, close_abandoned, open_run
+    from sluiceway.tracking.runs import attach_run, close_abandoned, open_run, tagged
 
     for name, status in close_abandoned(pipeline):
         warn(f"run {name} was left open by a process that is gone: it is {status} now")
-    known = unsealed(folder / "run.json")
+    path = folder / "run.json"
+    begun, known = folder.exists(), unsealed(path)
+    if known is None and path.exists():
+        warn(f"{set_aside(path)}; its run is looked for in MLflow")
+    folder.mkdir(parents=True, exist_ok=True)  # ahead of the run: who is killed between them finds it again
+    if known is None and begun and (run_id := tagged(pipeline, _TUNING, folder.name)):
+        known = {"run_id": run_id}
     if known:
         return attach_run(pipeline, known["run_id"])
     return open_run(pipeline, f"tune-{folder.name[:8]}", {_TUNING: folder.name})
@@ -251,8 +259,11 @@ def _say_next(pipeline: Pipeline, result: SearchResult, *, applied: bool) -> Non
     lines = []
     if result.count(""):
         left = result.count("")
+        held_up = next((trial.why for trial in result.trials if trial.why and not trial.end), "")
         warn(
-            f"the budget of {result.budget} is spent: {left} trials have not ended; raise tune.max_hours or "
+            f"{left} trials have not ended: {held_up}. The same command goes on with them"
+            if held_up
+            else f"the budget of {result.budget} is spent: {left} trials have not ended; raise tune.max_hours or "
             "tune.max_cost, and the same command goes on with them"
         )
     limits = pipeline.params.gates.cost

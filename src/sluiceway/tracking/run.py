@@ -65,9 +65,24 @@ class Run:
                 )
 
     def log_figures(self, figures: Mapping[str, float]) -> None:
-        """Log final figures, which belong to no step."""
+        """Log final figures, which belong to no step; those that the run has already are not repeated."""
         now = int(time.time() * 1000)
-        self.log_metrics(MetricPoint(name, 0, value, now) for name, value in figures.items())
+        with self._asking("tell its figures"):
+            there = self._client.get_run(self.id).data.metrics
+        self.log_metrics(
+            MetricPoint(name, 0, value, now) for name, value in figures.items() if there.get(name) != value
+        )
+
+    def log_curve(self, points: Iterable[MetricPoint]) -> None:
+        """Log the points of whole curves; those that the run has already, with the same values, are not repeated."""
+        wanted = list(points)
+        with self._asking("tell its curves"):
+            there = {
+                (name, point.step, point.value)
+                for name in {point.name for point in wanted}
+                for point in self._client.get_metric_history(self.id, name)
+            }
+        self.log_metrics(point for point in wanted if (point.name, point.step, point.value) not in there)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags; a tag that is there already is overwritten."""

@@ -66,6 +66,8 @@ def attach_run(pipeline: Pipeline, run_id: str) -> Iterator[Run]:
             run = Run(pipeline, found.info.run_id)
             run.start()
             run.set_tags(_process(pipeline))
+            if not found.data.params:  # whoever made it died before it had written them
+                run.log_params(pipeline.params.model_dump(mode="json", by_alias=True))
         with _until_the_end(run):
             yield run
 
@@ -100,6 +102,16 @@ def unfinished(pipeline: Pipeline, tag: str, value: str) -> str | None:
     """
     found = _tagged(pipeline, tag, value)
     return found.info.run_id if found and found.info.status != "FINISHED" else None
+
+
+def tagged(pipeline: Pipeline, tag: str, value: str) -> str | None:
+    """Return the id of the newest run with this tag, however it ended.
+
+    Raises:
+        TrackingError: the store cannot be reached or refuses.
+    """
+    found = _tagged(pipeline, tag, value)
+    return found.info.run_id if found else None
 
 
 def _process(pipeline: Pipeline) -> dict[str, str]:
@@ -163,13 +175,15 @@ def record_trial(
 ) -> str:
     """Leave a run of a trial that has ended, as a child of its search's.
 
+    Where there is one already, of a search that was killed before it knew, that one is filled up.
+
     Args:
         parent: the search's run.
         pipeline: with the trial's parameters.
         name: of the run.
         points: of its curves.
         figures: that belong to no step.
-        tags: more tags than the lineage.
+        tags: more tags than the lineage; the first is the trial's own.
         status: ``FINISHED``, ``KILLED`` or ``FAILED``.
 
     Returns:
@@ -178,12 +192,28 @@ def record_trial(
     Raises:
         TrackingError: the store cannot be reached or refuses.
     """
-    run = _create(pipeline, name, {"mlflow.parentRunId": parent.id, **tags})
-    run.log_metrics(points)
+    of = {"mlflow.parentRunId": parent.id}
+    run = _filled_up(pipeline, [*of.items(), *tags.items()][:2], tags) or _create(pipeline, name, of | dict(tags))
+    run.log_curve(points)
     run.log_figures(figures)
     with refusals(pipeline.root, f"mark the run {status}"):
         client(pipeline.root).set_terminated(run.id, status)
     return run.id
+
+
+def _filled_up(pipeline: Pipeline, own: Iterable[tuple[str, str]], tags: Mapping[str, str]) -> Run | None:
+    """Return the run that has these tags of its own, with its parameters and the other tags."""
+    where = experiment(pipeline.root, pipeline.name)
+    asked = " and ".join(f"tags.`{tag}` = '{value}'" for tag, value in own)
+    with refusals(pipeline.root, "search its runs"):
+        found = client(pipeline.root).search_runs([where], asked, max_results=1)
+    if not found:
+        return None
+    run = Run(pipeline, found[0].info.run_id)
+    if not found[0].data.params:
+        run.log_params(pipeline.params.model_dump(mode="json", by_alias=True))
+    run.set_tags(tags)
+    return run
 
 
 def _create(pipeline: Pipeline, name: str | None, tags: Mapping[str, str]) -> Run:

@@ -9,6 +9,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -18,9 +19,10 @@ from sluiceway.errors import TrainingError
 from sluiceway.gates.verdict import Verdict
 from sluiceway.launch.cluster import connected, settle
 from sluiceway.launch.storage import check_shared
+from sluiceway.training.checkpoints import fault_of
 from sluiceway.training.failures import Failure, noted
 from sluiceway.training.failures import parse as parse_failure
-from sluiceway.training.job import Job, Places
+from sluiceway.training.job import WEIGHTS_DIGEST, Job, Places, unsealed
 from sluiceway.training.spool import Point, read
 from sluiceway.training.spool import parse as parse_point
 
@@ -55,6 +57,23 @@ def run(job: Job, on_point: Callable[[Point], None], on_failure: Callable[[Failu
             _run_here(job)
         else:
             _run_on_cluster(job)
+    return _outcome(places)
+
+
+def finished(places: Places) -> Trained | None:
+    """Return the outcome of a training that has ended, and of which nothing was altered since; None: there is none."""
+    result = unsealed(places.result)
+    if result is None:
+        return None
+    if fault := fault_of(places.weights, result.get(WEIGHTS_DIGEST, "")):
+        places.note(f"the outcome of the training that ended here cannot be used: {fault}")
+        return None
+    with suppress(OSError, ValueError, TypeError):
+        return _outcome(places)
+    return None
+
+
+def _outcome(places: Places) -> Trained:
     return Trained(
         weights=places.weights,
         result=json.loads(places.result.read_text(encoding="utf-8")),

@@ -5,7 +5,9 @@ fault of the code or too little memory, would only be said once more.
 """
 
 import json
+import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -61,9 +63,12 @@ def say(ends: Mapping[int, End]) -> str:
 
 
 def note(path: Path, failure: Failure) -> None:
-    """Append a failure to the file that is kept beside the checkpoints."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(asdict(failure)) + "\n")
+    """Append a failure to the file that is kept beside the checkpoints; a full disk takes none, which ends nothing."""
+    with suppress(OSError), path.open("ab+") as file:
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(0, end - 1))
+        torn = file.read(1) not in (b"", b"\n")  # by a full disk or a crash: what follows is a line of its own
+        file.write(b"\n" * torn + json.dumps(asdict(failure)).encode() + b"\n")
 
 
 def noted(path: Path) -> Iterator[Failure]:

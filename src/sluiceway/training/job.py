@@ -13,6 +13,8 @@ from sluiceway.data.documents import write_json
 from sluiceway.training.plan import Hardware, Plan, Stretch
 
 _DIGEST = "digest"
+WEIGHTS_DIGEST = "weights_sha256"
+"""In the result: of the weights that become the model."""
 
 
 @dataclass(frozen=True, slots=True)

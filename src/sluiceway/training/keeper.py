@@ -10,17 +10,17 @@ from typing import Any
 import pytorch_lightning as pl
 
 from sluiceway.config import PipelineParams
-from sluiceway.errors import GateClosed, Preempted
+from sluiceway.errors import DiskFull, GateClosed, Preempted, room_for
 from sluiceway.gates import cost as cost_gate
 from sluiceway.gates.verdict import Verdict
 from sluiceway.models.settling import Settles
-from sluiceway.training.checkpoints import Checkpoint, Cut, write_tensors
+from sluiceway.training.checkpoints import Checkpoint, Cut, flush, sha256, write_tensors
 from sluiceway.training.collectives import Vote, count, from_first, is_first, rank, together
-from sluiceway.training.job import Job, Places, seal, spent_earlier
+from sluiceway.training.job import WEIGHTS_DIGEST, Job, Places, seal, spent_earlier
 from sluiceway.training.module import Learner
-from sluiceway.training.notice import Ear, Wish
+from sluiceway.training.notice import PREEMPTED_HINT, Ear, Wish
 from sluiceway.training.recorder import Recorder
-from sluiceway.training.saver import BEST_DIGEST, Saver, Tensors
+from sluiceway.training.saver import BEST_DIGEST, POINTS, Saver, Tensors
 from sluiceway.training.stored import Rows, Stored
 
 
@@ -147,7 +147,10 @@ class Keeper(pl.Callback):
         if is_first():
             self._judge(learner.step, 0.0, spent)
             self._note_attempt(spent)
-            seal(self._places.result, result)
+            flush(self._places.weights)
+            with room_for("the training's result", self._places.folder):
+                seal(self._places.result, result | {WEIGHTS_DIGEST: sha256(self._places.weights)})
+                flush(self._places.result)
 
     def close(self) -> None:
         """Let what is being written become whole, however training ended."""
@@ -217,7 +220,13 @@ class Keeper(pl.Callback):
         limits, job = self._params.gates.cost, self._job
         verdict = cost_gate.judge(spending, limits, pipeline=job.pipeline, subject=job.subject)
         if is_first() and (last or not self._judged or not verdict.open):
-            verdict.write(self._places.verdict)
+            try:
+                with room_for("the cost gate's verdict", self._places.folder):
+                    verdict.write(self._places.verdict)
+            except DiskFull:
+                if last or not verdict.open:
+                    raise
+                return verdict  # the next interval tries again
         self._judged = True
         return verdict
 
@@ -247,7 +256,7 @@ class Keeper(pl.Callback):
         held = self._recorder.held()
         learner.refuse_if_not_finite({name: float(values.sum()) for name, values in held.items()})
         named = {f"{_HELD}{name}": value for name, value in held.items()}
-        state = {"best": self._recorder.state()}
+        state = {"best": self._recorder.state(), POINTS: self._recorder.points}
         if learner.scaler:
             state["scaler"] = learner.scaler.state_dict()
         if self._in_parts(learner):
@@ -306,7 +315,6 @@ def _cost_hint(pipeline: str) -> str:
     )
 
 
-PREEMPTED_HINT = "run the same command again: it goes on from there"
 _HELD = "held."
 
 

@@ -1,10 +1,12 @@
-"""Being told to leave: SIGTERM of Slurm, Kubernetes or a spot machine, and the draining of a node by Ray.
+"""Being told to leave: SIGTERM of Slurm, Kubernetes or a spot machine, a terminal that closes, Ray that drains a node.
 
-The driver hears SIGTERM and leaves a file in the job's folder, where workers on any machine see it. Workers take a vote
-after each step, so that all of them stop after the same one, whoever heard it first.
+The driver hears SIGTERM and SIGHUP, and leaves a file in the job's folder, where workers on any machine see it. Workers
+take a vote after each step, so that all of them stop after the same one, whoever heard it first.
 """
 
+import os
 import signal
+import stat
 import threading
 import time
 from collections.abc import Iterator
@@ -13,7 +15,10 @@ from enum import IntEnum
 from pathlib import Path
 from types import FrameType
 
-_LEAVE = b"leave"
+_STAY, _LEAVE = b"stay.", b"leave"
+"""Of one length: what is told takes no room, so that it can be told on a full disk too."""
+
+PREEMPTED_HINT = "run the same command again: it goes on from there"
 
 
 class Wish(IntEnum):
@@ -26,31 +31,63 @@ class Wish(IntEnum):
     """Save now, and end."""
 
 
+def orders() -> tuple[signal.Signals, ...]:
+    """Return the signals that tell this process to leave: under ``nohup``, a terminal that closes is none."""
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return (signal.SIGTERM,) if ignored else (signal.SIGTERM, signal.SIGHUP)
+
+
+def let_go_of_terminal(signum: int) -> None:
+    """After SIGHUP: write to nowhere what would have been written to the terminal, which would be an error."""
+    if signum != signal.SIGHUP:
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (1, 2):
+        with suppress(OSError):
+            if stat.S_ISCHR(os.fstat(descriptor).st_mode):
+                os.dup2(nowhere, descriptor)
+    os.close(nowhere)
+
+
+def is_told(path: Path) -> bool:
+    """Whether workers are to save and leave, by the file of :func:`heard`."""
+    with suppress(OSError):
+        return path.read_bytes() == _LEAVE
+    return False
+
+
 @contextmanager
 def heard(path: Path) -> Iterator[None]:
-    """Turn SIGTERM into a file while the block runs; a second one interrupts at once.
+    """Turn SIGTERM and SIGHUP into a file while the block runs; a second one interrupts at once.
 
     Args:
-        path: the file. It is there from the beginning, and empty: of a file that was opened, a network file system
-            asks the server; that one is missing it may remember for a minute.
+        path: the file. It is there from the beginning: of a file that was opened, a network file system asks the
+            server; that one is missing it may remember for a minute.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"")
+    path.write_bytes(_STAY)
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.getsignal(signal.SIGTERM)
+    told: list[int] = []
 
     def hear(signum: int, frame: FrameType | None) -> None:
-        if path.read_bytes():
+        let_go_of_terminal(signum)
+        told.append(signum)
+        if len(told) > 1:
             raise KeyboardInterrupt
-        path.write_bytes(_LEAVE)
+        try:
+            with path.open("r+b") as file:
+                file.write(_LEAVE)
+        except OSError:  # nobody can be told
+            raise KeyboardInterrupt from None
 
-    signal.signal(signal.SIGTERM, hear)
+    before = {each: signal.signal(each, hear) for each in orders()}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)
         path.unlink(missing_ok=True)
 
 
@@ -77,8 +114,7 @@ class Ear:
         if time.monotonic() < self._next:
             return Wish.NOTHING
         self._next = time.monotonic() + self.PERIOD
-        with suppress(OSError):
-            self._told = bool(self._path.read_bytes())
+        self._told = is_told(self._path)
         if self._told:
             return Wish.LEAVE
         if self._drained or not _draining():

@@ -65,6 +65,11 @@ class Recorder:
         """What a checkpoint must hold of this."""
         return vars(self.best).copy()
 
+    @property
+    def points(self) -> int:
+        """How many points were written, by rank 0; on other ranks none."""
+        return self.spool.count if self.spool else 0
+
     def held(self) -> dict[str, Tensor]:
         """Return what an interval that is not closed has held so far: per figure [world, micro-batches].
 

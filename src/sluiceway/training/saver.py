@@ -5,13 +5,13 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sluiceway.errors import DiskFull, NotFinite, TrainingError, room_for
-from sluiceway.training.checkpoints import Checkpoint, Cut, commit, fault_of, states, write_tensors
+from sluiceway.training.checkpoints import Checkpoint, Cut, commit, fault_of, flush, states, write_tensors
 from sluiceway.training.job import Places
 from sluiceway.training.parts import Incomplete, commit_part, write_whole
 from sluiceway.training.recorder import Best
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 Tensors = Mapping[str, "Tensor"]
 BEST_DIGEST = "best_sha256"
 """In a checkpoint's state: the digest of the best weights it speaks of."""
+POINTS = "points"
+"""In a checkpoint's state: how many points the curves had."""
 
 
 class Saver:
@@ -163,6 +165,8 @@ class Saver:
         _refuse_if_not_finite(checkpoint)
         sealed = replace(checkpoint, state={**checkpoint.state, BEST_DIGEST: self._best_digest})
         folder, cut = self._places.checkpoints, checkpoint.cut
+        with suppress(FileNotFoundError):
+            flush(self._places.metrics)  # or a power cut would leave a checkpoint without the curves before it
         if cut is None:
             commit(folder, sealed, every=self._every, most=self._most)
         elif not commit_part(folder, sealed, cut, self._ended, every=self._every, most=self._most):

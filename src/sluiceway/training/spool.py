@@ -46,9 +46,12 @@ class Spool:
         draft.replace(path)
         self._file = path.open("ab", buffering=0)
         self._waiting = b""
+        self.count = len(kept)
+        """Points up to now."""
 
     def add(self, step: int, metrics: Mapping[str, float]) -> None:
         """Append one point; a reader sees it at once. What finds no room is written with the next one."""
+        self.count += 1
         self._waiting += _line(Point(step, int(time.time() * 1000), metrics))
         self._write()
 

@@ -32,10 +32,11 @@ from ray.train.v2._internal.execution.scaling_policy import (
 from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
 from ray.train.v2.torch.torch_trainer import TorchTrainer
 
-from sluiceway.errors import SluicewayError, TrainingError
+from sluiceway.errors import Preempted, SluicewayError, TrainingError
 from sluiceway.training.checkpoints import newest_step
 from sluiceway.training.failures import End, Failure, Patience, note, say
 from sluiceway.training.job import Job, Places
+from sluiceway.training.notice import PREEMPTED_HINT, is_told
 from sluiceway.training.worker import train_worker
 
 _BROKEN_RING = ("gloo", "nccl", "connection closed", "connection reset", "socket")
@@ -174,7 +175,7 @@ class Room(ScalingPolicy):
     def __init__(self, scaling_config: ScalingConfig, worlds: tuple[int, ...], folder: str, *, fixed: bool) -> None:
         super().__init__(scaling_config)
         self._worlds = worlds
-        self._checkpoints = Places(Path(folder)).checkpoints
+        self._checkpoints, self._notice = Places(Path(folder)).checkpoints, Places(Path(folder)).notice
         self._fixed = fixed
         self._waiting: float | None = None
         self._looked = 0.0
@@ -200,7 +201,10 @@ class Room(ScalingPolicy):
 
         Raises:
             TrainingError: there was no room for too long.
+            Preempted: somebody wants this training to leave meanwhile.
         """
+        if is_told(self._notice):
+            raise Preempted("told to leave while no worker was there", hint=PREEMPTED_HINT)
         self._ask()
         now = time.monotonic()
         self._waiting = self._waiting or now

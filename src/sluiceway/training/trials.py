@@ -1,7 +1,8 @@
-"""What is known of a search's trials: one small sealed file each, beside the trial's checkpoints.
+"""What is known of a search's trials: one small sealed file each, and its copy, beside the trial's checkpoints.
 
 A trial's worker writes what it reached, the driver which one is stopped. When a trial has ended, its checkpoints are
-deleted and this stays: it is what a later ``sluiceway tune`` goes on from.
+deleted and this stays: it is what a later ``sluiceway tune`` goes on from. All that was paid for stands in it, so there
+are two of it.
 """
 
 import math
@@ -11,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from sluiceway.training.job import Job, Places, seal, spent_earlier, unsealed
+from sluiceway.training.job import Job, Places, seal, set_aside, spent_earlier, unsealed
 from sluiceway.training.search import Candidate
 from sluiceway.training.spool import Point, read
 
@@ -36,7 +37,7 @@ class Record:
     device_seconds: float = 0.0
     end: End = ""
     why: str = ""
-    """It failed."""
+    """It failed; or where it has not ended, what kept it from going on, and is none of its own fault."""
     run_id: str = ""
     """MLflow's, when it has been told of the trial."""
 
@@ -61,18 +62,40 @@ class Trial:
     def _record(self) -> Path:
         return self.folder / "record.json"
 
+    @property
+    def _copy(self) -> Path:
+        return self.folder / "record.copy.json"
+
+    def mended(self) -> list[str]:
+        """Set aside what is broken, put its copy in its place, remove what a killed process left, and say what it was.
+
+        Whoever calls holds the search's lock.
+        """
+        spare = "there is a copy of it" if self.read() else "nothing else is known of it"
+        said = [
+            f"{set_aside(path)}; {spare}"
+            for path in (self._record, self._copy)
+            if unsealed(path) is None and (path.exists() or path.is_symlink())
+        ]
+        if found := self.read():
+            self.write(found)
+        for draft in self.folder.glob(".*"):
+            draft.unlink()
+        if found and found.end:  # it may have been killed before it had removed that
+            self._drop_job()
+        return said
+
     def begin(self, candidate: Candidate) -> Record:
-        """Return what is known; one that was begun by another training is begun anew."""
+        """Return what is known; where that is nothing, the trial goes on from its checkpoints, if it has any."""
         found = self.read()
         if found and found.subject == candidate.job.subject:
             return found
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(parents=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         return self.write(Record(candidate.values, candidate.job.subject))
 
     def read(self) -> Record | None:
         """Return what is known; None: nothing, or nothing that can be read."""
-        document = unsealed(self._record)
+        document = unsealed(self._record) or unsealed(self._copy)
         if document is None:
             return None
         rungs = [math.nan if value is None else value for value in document["rungs"]]
@@ -82,7 +105,9 @@ class Trial:
     def write(self, record: Record) -> Record:
         """Keep what is known."""
         rungs = [value if math.isfinite(value) else None for value in record.rungs]
-        seal(self._record, asdict(record) | {"rungs": rungs, "points": [asdict(each) for each in record.points]})
+        document = asdict(record) | {"rungs": rungs, "points": [asdict(each) for each in record.points]}
+        for path in (self._record, self._copy):
+            seal(path, document)
         return record
 
     def now(self) -> Record:
@@ -103,12 +128,15 @@ class Trial:
     def end(self, end: End, why: str = "") -> Record:
         """Say how the trial ended; nothing of it can be gone on with."""
         record = self.write(replace(self.now(), end=end, why=why))
+        self._drop_job()
+        return record
+
+    def _drop_job(self) -> None:
         ended = self.folder / "ended"
         shutil.rmtree(ended, ignore_errors=True)
         with suppress(FileNotFoundError):
             self.job.rename(ended)  # whoever adds up meanwhile what trials have spent sees the whole folder, or none
         shutil.rmtree(ended, ignore_errors=True)
-        return record
 
     def placed(self, job: Job) -> Job:
         """Return a job that trains here."""

@@ -8,12 +8,12 @@ import json
 import logging
 import math
 import os
+import shutil
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from ray import tune
@@ -21,12 +21,13 @@ from ray.tune.schedulers import ASHAScheduler
 
 from sluiceway.config import CostGateParams, Tune
 from sluiceway.data.places import locked
-from sluiceway.errors import Busy, GateClosed, SluicewayError
+from sluiceway.errors import Busy, DiskFull, FetchError, GateClosed, LaunchError, Preempted, SluicewayError
 from sluiceway.launch.cluster import connected
 from sluiceway.launch.storage import check_shared
 from sluiceway.training import memory
 from sluiceway.training.checkpoints import newest_step
 from sluiceway.training.job import Job, Places
+from sluiceway.training.order import put_in_order
 from sluiceway.training.search import Candidate, Search, budget, rung, score
 from sluiceway.training.trials import Record, Trial, spent, trial_of
 
@@ -39,6 +40,8 @@ _SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",
 }
 _TIME, _SCORE = "share", "score"
+_OUTSIDE = (Busy, DiskFull, FetchError, LaunchError, Preempted)
+"""What keeps a trial from going on and says nothing about its parameters: it goes on another day."""
 
 
 def run(search: Search, folder: Path, on_change: Callable[[Candidate, Record], None]) -> None:
@@ -66,7 +69,7 @@ def run(search: Search, folder: Path, on_change: Callable[[Candidate, Record], N
     def told(number: int) -> None:
         on_change(candidates[number], trial_of(folder, candidates[number]).now())
 
-    with connected() as private, TemporaryDirectory(dir=folder) as scratch:
+    with connected() as private, _scratch(folder) as scratch:
         if not private:
             check_shared(folder, [Path(job.shards)])
         logging.getLogger("ray.tune").setLevel(logging.ERROR)
@@ -81,12 +84,24 @@ def run(search: Search, folder: Path, on_change: Callable[[Candidate, Record], N
             ),
             run_config=tune.RunConfig(
                 name="search",
-                storage_path=scratch,  # on a disk that all nodes share; nothing of it is needed again
+                storage_path=str(scratch),  # on a disk that all nodes share; nothing of it is needed again
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=job.retries),
                 callbacks=[_Told(told)],
             ),
         ).fit()
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """Give Tune a place of its own, without what a killed search left there."""
+    scratch = folder / "scratch"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _task(search: Search, folder: Path, candidate: Candidate) -> dict[str, Any]:
@@ -145,6 +160,10 @@ class _Trainable(tune.Trainable):
                 return self._train(number)
             except GateClosed:  # the budget is spent: it may go on another day
                 return self._said(number, math.nan, done=True)
+            except _OUTSIDE as error:
+                with suppress(OSError):  # of a full disk: then it is only not said
+                    self._trial.write(replace(self._trial.now(), why=error.message))
+                return self._said(number, math.nan, done=True)
             except SluicewayError as error:
                 return self._failed(number, error.message)
             except Exception as error:  # noqa: BLE001 - parameters that the code cannot take are no reason to stop all
@@ -155,6 +174,8 @@ class _Trainable(tune.Trainable):
         limits = self._limits()
         if limits is None:
             return self._said(number, math.nan, done=True)
+        for said in put_in_order(places, self._job.subject):
+            places.note(said)
         reached = newest_step(places.checkpoints)
         if reached < stop:
             plan = self._job.plan.until(stop)
@@ -167,7 +188,7 @@ class _Trainable(tune.Trainable):
             known = sorted(name.partition("/")[2] for point in record.points[:1] for name in point.metrics)
             return self._failed(number, f"its validation has no {self._tune.metric!r}, only {', '.join(known)}")
         value = score(self._tune, seen, keep=self._job.params["train"]["keep"])
-        self._trial.write(replace(record, rungs=[*record.rungs, value]))
+        self._trial.write(replace(record, rungs=[*record.rungs, value], why=""))
         # Less than what was asked for: early stopping.
         ended = number + 1 == len(self._rungs) or reached < stop
         if ended:

@@ -43,10 +43,10 @@ def _train(job: Job, pulse: "Pulse", started: float) -> None:
     from sluiceway.data.loader import EvaluationStream, Share, TrainingStream, loader
     from sluiceway.data.shards import ShardedSplit, read_encoding
     from sluiceway.training.collectives import from_first
-    from sluiceway.training.keeper import PREEMPTED_HINT, Keeper
+    from sluiceway.training.keeper import Keeper
     from sluiceway.training.memory import shortage_named
     from sluiceway.training.module import Learner
-    from sluiceway.training.notice import Ear, Wish
+    from sluiceway.training.notice import PREEMPTED_HINT, Ear, Wish
     from sluiceway.training.recorder import Best, Recorder
     from sluiceway.training.strategies import plugins, precision, recompute, strategy
     from sluiceway.usecases import find
@@ -67,7 +67,7 @@ def _train(job: Job, pulse: "Pulse", started: float) -> None:
 
     pl.seed_everything(train.seed, verbose=False)
     network = usecase.build(params.model, read_encoding(shards))
-    spool = _spool(places, start) if share.rank == 0 else None
+    spool = _spool(places, checkpoint) if share.rank == 0 else None
     recorder = Recorder(spool, Best(**checkpoint.state["best"]) if checkpoint else Best())
     hardware = job.hardware.of(share.world)
     sharded = hardware.strategy == "fsdp"
@@ -133,13 +133,18 @@ def _deaf_to_sigterm(connector: Any) -> None:
     connector.register_signal_handlers = lambda: None
 
 
-def _spool(places: Places, start: int) -> "Spool":
+def _spool(places: Places, checkpoint: "Checkpoint | None") -> "Spool":
+    from sluiceway.training.saver import POINTS
     from sluiceway.training.spool import Spool, broken
 
-    lost = broken(places.metrics)
-    if lost:
-        places.note(f"{lost} lines of {places.metrics.name} are broken: those points are missing in the curves")
-    return Spool(places.metrics, start)
+    altered = broken(places.metrics)
+    spool = Spool(places.metrics, checkpoint.step if checkpoint else 0)
+    gone = checkpoint.state.get(POINTS, 0) - spool.count if checkpoint else 0
+    if altered:
+        places.note(f"{altered} lines of {places.metrics.name} are broken: those points are missing in the curves")
+    elif gone > 0:
+        places.note(f"{gone} lines of {places.metrics.name} are gone: those points are missing in the curves")
+    return spool
 
 
 def _newest_for_all(places: Places) -> "Checkpoint | None":

@@ -152,3 +152,8 @@ class Pipeline:
     def state(self) -> Path:
         """What is neither data nor result: checkpoints, locks, timings. Not DVC's and not git's."""
         return home(self.root) / STATE / self.name
+
+    @property
+    def finished(self) -> Path:
+        """Where the outcome of a training stays until the stage after it begins."""
+        return self.state / "finished"
