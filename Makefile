@@ -36,7 +36,7 @@ bench: setup  ## The figures in the docs
 	@python benchmarks/spine.py
 
 chaos: setup  ## Faults put into trainings, and what became of them
-	@python benchmarks/chaos.py
+	@python benchmarks/chaos.py --write
 
 constraints: setup  ## Write the tested set anew from the environment
 	@{ echo "# The tested set, whole: what CI and \`make\` install. Ranges are in pyproject.toml; \`make constraints\` writes this file anew."; \

@@ -1,10 +1,10 @@
 """The fault matrix: each row breaks a real training of the real stage, and looks at what became of it.
 
-    make chaos                                   # all rows
+    make chaos                                   # all rows, written; about half an hour
     python benchmarks/chaos.py --short           # those that `make test` runs too
     python benchmarks/chaos.py --only "node lost" --keep
 
-Prints a table and writes it, when all rows ran, to ``benchmarks/results/chaos.md``. A row is a function from a lab to
+Prints a table. ``--write`` writes it to ``benchmarks/results/chaos.md``; rows that did not run stay there. A row is a function from a lab to
 an outcome (``deaths.py``, ``shortages.py``), and a line in ``ROWS``. Some mount a small disk, which takes root.
 """
 
@@ -71,12 +71,29 @@ def machine() -> str:
     return f"{cores}, {platform.system()}, Python {platform.python_version()}, {versions}."
 
 
+def document(lines: list[str]) -> list[str]:
+    """Write the page: the rows of a table, and of the page as it is those that are not among them."""
+    before = RESULTS.read_text(encoding="utf-8").splitlines() if RESULTS.exists() else []
+    rows = {line.split(" | ")[0].removeprefix("| "): line for line in (*before, *lines[2:]) if line.startswith("| ")}
+    return [
+        "# Faults put into trainings, and what became of them",
+        "",
+        f"`make chaos` wrote this. {machine()}",
+        f"Faults come at step {FAULT_AT} or soon after; a checkpoint is made every {OPTIONS['checkpoint_every']}.",
+        "",
+        *lines[:2],
+        *(rows[name] for name in ROWS if name in rows),
+        "",
+    ]
+
+
 def main() -> int:
     """Run the rows that are asked for; the exit code says whether all came out right."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=ROWS, help="these rows")
     parser.add_argument("--short", action="store_true", help="the rows that are tests")
     parser.add_argument("--away", type=float, default=600.0, help="seconds for which the tracking server is away")
+    parser.add_argument("--write", action="store_true", help=f"write {RESULTS.relative_to(ROOT)}")
     parser.add_argument("--keep", action="store_true", help="leave the projects and say where")
     chosen = parser.parse_args()
     names = chosen.only or (SHORT if chosen.short else ROWS)
@@ -91,20 +108,9 @@ def main() -> int:
             outcomes[name] = Outcome(f"{type(error).__name__}: {str(error).splitlines()[0]}", right=False)
             print(error, file=sys.stderr, flush=True)
         print(table({name: outcomes[name]})[-1], flush=True)
-    text = "\n".join(
-        [
-            "# Faults put into trainings, and what became of them",
-            "",
-            f"`make chaos` wrote this. {machine()}",
-            f"Faults come at step {FAULT_AT} or soon after; a checkpoint is made every {OPTIONS['checkpoint_every']}.",
-            "",
-            *table(outcomes),
-            "",
-        ]
-    )
-    print(text)
-    if set(names) == set(ROWS):
-        RESULTS.write_text(text, encoding="utf-8")
+    print("\n".join(table(outcomes)))
+    if chosen.write:
+        RESULTS.write_text("\n".join(document(table(outcomes))), encoding="utf-8")
     if chosen.keep:
         print(f"projects are in {folder}", file=sys.stderr)
     else:

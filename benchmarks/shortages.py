@@ -109,6 +109,7 @@ def tracking_server_away(lab: Lab) -> Outcome:
     whole = lab.undisturbed(options)
     with tracking_server(lab.folder / "server") as (uri, stop, start):
         training = lab.training("server-away", options, MLFLOW_TRACKING_URI=uri)
+        training.project.set("digits", "gates.cost.max_hours", 1.0)
         pause = 1.2 * lab.away / len(whole.losses())
         training.uses("slow", f"if model.training:\n    time.sleep({pause:.4f})")
         training.start().at()
