@@ -4,8 +4,9 @@
     python benchmarks/chaos.py --short           # those that `make test` runs too
     python benchmarks/chaos.py --only "node lost" --keep
 
-Prints a table. ``--write`` writes it to ``benchmarks/results/chaos.md``; rows that did not run stay there. A row is a function from a lab to
-an outcome (``deaths.py``, ``shortages.py``), and a line in ``ROWS``. Some mount a small disk, which takes root.
+Prints a table. ``--write`` writes it to ``benchmarks/results/chaos.md``; rows that did not run stay there. A row is a
+function from a lab to an outcome (``deaths.py``, ``shortages.py``), and a line in ``ROWS``. Some mount a small disk,
+which takes root.
 """
 
 import argparse
