@@ -263,7 +263,7 @@ def test_a_dvc_remote_that_cannot_be_written_to_is_noticed(kept: Kept, tmp_path:
     seen = only(repository.dvc(kept.project.root, True, 60))
     assert seen.state == "fault"
     assert "store" in seen.found
-    assert "cannot be written to and read" in seen.found
+    assert "does not take what is pushed" in seen.found
 
 
 def test_raw_data_is_there_pulled_fetched_or_missing(tmp_path: Path) -> None:

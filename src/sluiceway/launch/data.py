@@ -8,6 +8,8 @@ from typing import Any
 
 from sluiceway.errors import LaunchError
 from sluiceway.launch.commands import Commands, Done
+from sluiceway.launch.health.base import without_secrets
+from sluiceway.launch.remote import TRY, answer_of
 from sluiceway.launch.worktree import LOCK, data_of, imports_of
 
 
@@ -69,10 +71,17 @@ class Data:
         """
         verb = ["pull"] if self._remote else ["checkout"]
         if files := self._files():
-            self._commands.run("dvc", *verb, "--allow-missing", "--force", *files).checked()
+            self._brought(*verb, "--allow-missing", "--force", *files)
         if f"@{self._pipeline}:" in self._lock():
             verb += ["--run-cache"] * self._remote
-            self._commands.run("dvc", *verb, "--allow-missing", "--force", "--with-deps", self._target).checked()
+            self._brought(*verb, "--allow-missing", "--force", "--with-deps", self._target)
+
+    def _brought(self, *words: str) -> None:
+        try:
+            self._commands.run("dvc", *words).checked()
+        except LaunchError:
+            self.ask_remote()  # which says it better, where the remote is to blame
+            raise
 
     def update(self) -> None:
         """Ask the sources of imported data for what they have now.
@@ -96,6 +105,19 @@ class Data:
     def reproduce(self, stage: str = "register") -> Done:
         """Run what is not up to date, up to a stage."""
         return self._commands.run("dvc", "repro", f"{stage}@{self._pipeline}")
+
+    def ask_remote(self) -> None:
+        """Make sure that the remote, if there is one, will take what is going to be made: that is paid for first.
+
+        Raises:
+            LaunchError: it takes no file, or gives back another one; the message has no secrets.
+        """
+        if not self._remote:
+            return
+        answer = answer_of(self._commands.run(*TRY, quiet=True).checked().output)
+        if answer.error:
+            why = without_secrets(answer.error)
+            raise LaunchError(f"DVC's remote {answer.place} takes nothing: {why}", hint=answer.way_out)
 
     def push(self) -> None:
         """Send what was made to the remote, if there is one.

@@ -119,6 +119,7 @@ class _Run:
         self.commands.say(decision.why)
         if not decision.run:
             return self._as_before(decision)
+        data.ask_remote()
         outcome = self._reproduce(data)
         if outcome.event not in ("failed", "preempted"):
             data.push()

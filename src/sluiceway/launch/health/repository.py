@@ -1,13 +1,11 @@
 """The project: git and its remote, DVC and its remote, raw data."""
 
-import json
 import os
-import secrets
-import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from sluiceway.launch.health.base import Seen, run
+from sluiceway.launch.remote import TRY, answer_of
 
 _BRANCH = "refs/heads/sluiceway/doctor"
 """Pretended to be pushed; jobs push to branches beside it."""
@@ -72,27 +70,6 @@ def _last(output: str) -> str:
     return next((line for line in lines if line.startswith(("fatal:", "error:", "remote:"))), lines[-1])
 
 
-_DVC = """
-import json, sys
-from dvc.repo import Repo
-with Repo(".") as repo:
-    name = repo.config["core"].get("remote")
-    said = {"name": name}
-    if name:
-        try:
-            store = repo.cloud.get_remote_odb(name, "push")
-            said["url"] = repo.config["remote"][name].get("url", "")
-            probe = store.fs.join(store.path, sys.argv[1])
-            store.fs.makedirs(store.path, exist_ok=True)
-            store.fs.pipe_file(probe, b"sluiceway")
-            said["same"] = store.fs.cat_file(probe) == b"sluiceway"
-            store.fs.remove(probe)
-        except Exception as error:
-            said["error"] = f"{type(error).__name__}: {error}"
-print("\\n" + json.dumps(said))
-"""
-
-
 def dvc(root: Path, needed: bool, seconds: float) -> Iterator[Seen]:
     """Tell whether DVC has a remote, and whether a file can be written there, read and removed.
 
@@ -105,24 +82,21 @@ def dvc(root: Path, needed: bool, seconds: float) -> Iterator[Seen]:
     if not (root / ".dvc").is_dir():
         yield Seen("DVC", "fault", f"{root} is no DVC repository", "`dvc init`")
         return
-    said = run(
-        sys.executable, "-c", _DVC, f".doctor-{secrets.token_hex(8)}", folder=root, seconds=seconds,
-        DVC_NO_ANALYTICS="true",
-    )  # fmt: skip
+    said = run(*TRY, folder=root, seconds=seconds, DVC_NO_ANALYTICS="true")
     if said.code:
         yield Seen(what, "fault", f"DVC cannot read its configuration: {_last(said.output[-500:])}", "`dvc doctor`")
         return
-    found = json.loads(said.output.splitlines()[-1])
-    name = found["name"]
-    if name is None:
+    answer = answer_of(said.output)
+    if answer.name is None:
         way_out = "`dvc remote add -d store s3://bucket/path`: jobs push data and models there"
         yield Seen(what, "warning" if needed else "ok", "none: data and models stay on this machine", way_out * needed)
-    elif "error" in found or not found["same"]:
-        why = found.get("error", "what was read is not what was written")
-        where = f"{name} ({found.get('url', '')})"
-        yield Seen(what, "fault", f"{where} cannot be written to and read: {why}", f"`dvc remote modify {name} ...`")
+    elif answer.error:
+        yield Seen(what, "fault", f"{answer.place} does not take what is pushed: {answer.error}", answer.way_out)
+    elif answer.left:
+        found = f"{answer.place} can be written to, and not be removed from: {answer.left} stays"
+        yield Seen(what, "ok", found)
     else:
-        yield Seen(what, "ok", f"{name} ({found['url']}) can be written to and read")
+        yield Seen(what, "ok", f"{answer.place} can be written to and read")
 
 
 def raw_data(root: Path, pipelines: Collection[str], samples: Collection[str]) -> Iterator[Seen]:
