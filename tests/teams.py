@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,3 +131,21 @@ def _shared(project: Project, folder: Path, origin: Path) -> Kept:
     kept.describe()
     kept.push("a project")
     return kept
+
+
+def running(kept: Kept, **env: str) -> "subprocess.Popen[str]":
+    """Start the job of a quick project, and wait until it trains."""
+    process = subprocess.Popen(
+        ["sluiceway", "job", "run", "nightly"],
+        cwd=kept.project.root,
+        env=kept.project.environment(**kept.env(**env)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not (kept.project.root.parent / "training").exists():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return process

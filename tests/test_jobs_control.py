@@ -92,9 +92,11 @@ def test_what_a_scheduler_takes_is_handed_over_by_its_own_command(where: str, sa
 # Schedules. The programs stand in for the real ones: a test must not write to anybody's crontab.
 
 CRONTAB = """\
+[ ! -e "$FAKE/away" ] || { echo "Unable to contact slurm controller" >&2; exit 1; }
 [ "$1" = -l ] && { cat "$FAKE/table" 2>/dev/null || { echo "no crontab for me" >&2; exit 1; }; exit; }
 [ "$1" = - ] && cat > "$FAKE/table"
 """
+SCRONTAB = CRONTAB.replace("table", "scrontable")
 SYSTEMCTL = 'echo "$*" >> "$FAKE/systemctl.log"; [ ! -e "$FAKE/no-bus" ] || { echo "no medium found" >&2; exit 1; }'
 
 
@@ -111,7 +113,7 @@ class ScheduledProject(Project):
     def environment(self, **more: str) -> dict[str, str]:
         fake = self.root.parent / "fake"
         fake.mkdir(exist_ok=True)
-        for name, text in {"crontab": CRONTAB, "systemctl": SYSTEMCTL}.items():
+        for name, text in {"crontab": CRONTAB, "scrontab": SCRONTAB, "systemctl": SYSTEMCTL}.items():
             (fake / name).write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
             (fake / name).chmod(0o755)
         made = super().environment(**more)
@@ -188,6 +190,37 @@ def test_a_crontab_whose_marks_are_broken_is_left_alone(tmp_path: Path) -> None:
     table.write_text(f"# >>> sluiceway job nightly of {project.root}\n0 4 * * * backup\n", encoding="utf-8")
     assert "without its end" in job(project, "install", "nightly", "--to", "cron", "--yes", check=1)
     assert "backup" in table.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("to", ["cron", "slurm"])
+def test_a_table_that_cannot_be_read_is_not_written_over(to: str, tmp_path: Path) -> None:
+    project = described(tmp_path, PLAIN)
+    project.environment()
+    table = tmp_path / "fake" / {"cron": "table", "slurm": "scrontable"}[to]
+    table.write_text("0 4 * * * backup\n", encoding="utf-8")
+    (tmp_path / "fake" / "away").touch()
+    said = job(project, "install", "nightly", "--to", to, "--yes", check=1)
+    assert "Unable to contact slurm controller" in said
+    (tmp_path / "fake" / "away").unlink()
+    assert table.read_text(encoding="utf-8") == "0 4 * * * backup\n"
+
+
+def test_a_line_of_scrontab_and_its_script_come_and_go(tmp_path: Path) -> None:
+    project = described(tmp_path, PLAIN)
+    project.environment()
+    table, script = tmp_path / "fake" / "scrontable", project.root / ".sluiceway/jobs/nightly/nightly.sbatch"
+    theirs = "#SCRON --time=5\n0 4 * * * backup\n"
+    table.write_text(theirs, encoding="utf-8")
+    job(project, "install", "nightly", "--to", "slurm", "--yes")
+    written = table.read_text(encoding="utf-8")
+    assert written.startswith(f"{theirs}# >>> sluiceway job nightly of {project.root}\n#SCRON --job-name=")
+    assert str(script) in written
+    assert os.access(script, os.X_OK)
+    assert "has it already" in job(project, "install", "nightly", "--to", "slurm", "--yes")
+    assert table.read_text(encoding="utf-8") == written
+    job(project, "uninstall", "nightly", "--to", "slurm")
+    assert table.read_text(encoding="utf-8") == theirs
+    assert not script.exists()
 
 
 def test_units_are_written_begun_and_taken_away(tmp_path: Path) -> None:

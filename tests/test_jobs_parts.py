@@ -111,7 +111,7 @@ def verdict(gate: Any, passed: bool) -> Verdict:
 
 
 def test_a_closed_gate_is_3_and_a_preemption_75() -> None:
-    assert EXIT == {"promoted": 0, "unchanged": 0, "failed": 1, "kept": 3, "closed": 3, "preempted": 75}
+    assert EXIT == {"promoted": 0, "unchanged": 0, "failed": 1, "lost": 1, "kept": 3, "closed": 3, "preempted": 75}
     assert registered("nightly", "digits", "digits", 4, True, verdict("model", True)).event == "promoted"
     for before, said in ((None, "there is no champion yet"), (3, "the champion stays"), (0, "the champion stays")):
         kept = registered("nightly", "digits", "digits", 4, False, verdict("model", False), before)

@@ -272,7 +272,7 @@ def written(folder: Path, target: str = "slurm", **options: Any) -> Path:
 
 
 def option(text: str, name: str) -> str:
-    (value,) = re.findall(rf"^#S(?:BATCH|CRON) --{name}=(.+)$", text, re.MULTILINE)
+    (value,) = re.findall(rf"^#SBATCH --{name}=(.+)$", text, re.MULTILINE)
     return str(value)
 
 
@@ -281,22 +281,21 @@ def test_slurm_finds_the_folder_of_the_log_and_scrontab_the_script(
 ) -> None:
     folder = written(tmp_path)
     for name in ("nightly", "weekly"):
-        table = (folder / f"{name}.scrontab").read_text(encoding="utf-8")
-        for text in (table, (folder / f"{name}.sbatch").read_text(encoding="utf-8")):
-            assert Path(option(text, "output")).parent.is_dir()
+        table, script = (folder / f"{name}.scrontab").read_text(encoding="utf-8"), folder / f"{name}.sbatch"
+        assert Path(option(script.read_text(encoding="utf-8"), "output").strip('"')).parent.is_dir()
         (line,) = [each for each in table.splitlines() if not each.startswith("#")]
-        (program,) = shlex.split(line)[5:]
+        program = shlex.split(line)[shlex.split(line).index("sbatch") + 1].removesuffix(";")
         assert os.access(program, os.X_OK)
-        assert Path(program) == folder / f"{name}.sbatch"
+        assert Path(program) == script
         assert table.startswith(f"# >>> sluiceway job {name} of {folder.parent}\n")  # beside those of other jobs
     said = capsys.readouterr().out
     assert f"sbatch '{folder}/nightly.sbatch'  one run, now" in said
-    assert f"scrontab -e  the schedule: paste {folder}/weekly.scrontab beside what is there" in said
+    assert "sluiceway job install weekly --to slurm  the schedule: shows what changes, and writes it" in said
 
 
 def test_nodes_that_see_the_project_elsewhere_find_the_script_there(tmp_path: Path) -> None:
     table = (written(tmp_path, slurm={"project": "/nodes/it"}) / "nightly.scrontab").read_text(encoding="utf-8")
-    assert "\n30 2 * * * /nodes/it/batch/nightly.sbatch\n" in table
+    assert " || sbatch /nodes/it/batch/nightly.sbatch; }" in table
 
 
 def test_scrontab_knows_no_time_zone() -> None:
@@ -351,6 +350,7 @@ def run_script(
     log = folder / "scontrol.log"
     (folder / ".sluiceway" / "jobs" / "nightly").mkdir(parents=True, exist_ok=True)
     scontrol = f'echo "$*" >> {log}'
+    job = f'[ "$2" = run ] || exit 1\n{job}'
     for name, text in {"sluiceway": job, "scontrol": scontrol, "srun": srun, "module": ""}.items():
         (folder / name).write_text(f"#!/bin/bash\n{text}\n", encoding="utf-8")
         (folder / name).chmod(0o755)

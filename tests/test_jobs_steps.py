@@ -3,19 +3,17 @@
 import json
 import os
 import signal
-import subprocess
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from receiver import Receiver, received
 from sluiceway.launch.leftovers import left_behind
-from teams import Kept, keep_quick
+from teams import Kept, keep_quick, running
 
 pytestmark = pytest.mark.slow
 
@@ -39,36 +37,10 @@ def branch(kept: Kept, *arguments: str) -> str:
     return kept.git(*arguments, folder=kept.remote)
 
 
-class Receiver:
-    """A webhook's receiver."""
-
-    def __init__(self) -> None:
-        self.heard: list[Any] = []
-        self.answers: list[int] = []
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                receiver.heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-                self.send_response(receiver.answers.pop(0) if receiver.answers else 200)
-                self.end_headers()
-
-            def log_message(self, *arguments: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/services/T0/B0/topsecret"
-
-
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    receiver = Receiver()
-    thread = threading.Thread(target=receiver.server.serve_forever, daemon=True)
-    thread.start()
-    yield receiver
-    receiver.server.shutdown()
-    receiver.server.server_close()
-    thread.join()
+    with received() as receiver:
+        yield receiver
 
 
 def test_new_data_is_fetched_run_and_told(kept: Kept, receiver: Receiver) -> None:
@@ -146,24 +118,6 @@ def test_a_crash_that_stays_is_told_as_one(kept: Kept, receiver: Receiver) -> No
         "nightly: train of digits failed: the machine is on fire"
     ] * 2  # the first answer was a refusal
     assert kept.git("branch", "--list", "sluiceway/nightly") == ""
-
-
-def running(kept: Kept, **env: str) -> "subprocess.Popen[str]":
-    """Start the job and wait until it trains."""
-    process = subprocess.Popen(
-        ["sluiceway", "job", "run", "nightly"],
-        cwd=kept.project.root,
-        env=kept.project.environment(**kept.env(**env)),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    deadline = time.monotonic() + 120
-    while not (kept.project.root.parent / "training").exists():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return process
 
 
 def test_a_notice_of_preemption_saves_the_work_and_asks_for_a_requeue(kept: Kept) -> None:

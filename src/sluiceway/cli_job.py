@@ -78,6 +78,17 @@ def list_() -> None:
     listed(Path.cwd())
 
 
+@app.command(epilog="Example:  sluiceway job check nightly")
+def check(job: JobName) -> None:
+    """Tell, once, that the last run was lost: killed, or its machine off. Schedules call this after each run.
+
+    Exit code 0: none was. 1: one was.
+    """
+    from sluiceway.stages.job_lost import check as look
+
+    raise typer.Exit(look(Path.cwd(), job))
+
+
 @app.command(epilog="Example:  sluiceway job cancel nightly")
 def cancel(
     job: JobName,
@@ -101,10 +112,11 @@ def leave(job: JobName) -> None:
 
 
 class Schedule(StrEnum):
-    """Schedulers of one machine."""
+    """Schedulers that a user writes to."""
 
     cron = "cron"
     systemd = "systemd"
+    slurm = "slurm"
 
 
 @app.command(
@@ -112,11 +124,11 @@ class Schedule(StrEnum):
 )
 def install(
     job: JobName,
-    to: Annotated[Schedule, typer.Option(help="Whose schedule: the user's crontab, or the user's systemd.")],
+    to: Annotated[Schedule, typer.Option(help="Whose schedule: the user's crontab, systemd or scrontab.")],
     show: Annotated[bool, typer.Option("--show", help="Only show what would change.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Let a job start by itself on this machine; what changes is shown first."""
+    """Let a job start by itself, on this machine or on Slurm; what changes is shown first."""
     from sluiceway.stages.job_install import install as run
 
     agree = (lambda: True) if yes else (lambda: typer.confirm("Write this?"))

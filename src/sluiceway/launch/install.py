@@ -1,18 +1,28 @@
-"""Puts a job's schedule where it works, and takes it away again: a user's crontab, or a user's timers of systemd."""
+"""Puts a job's schedule where it works, and takes it away again.
+
+That is a user's crontab, a user's timers of systemd, or a user's scrontab of Slurm.
+"""
 
 import os
+import re
 import shutil
 import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from sluiceway.errors import LaunchError
 from sluiceway.launch.jobs import Job
 from sluiceway.launch.records import JobPlaces
 from sluiceway.launch.render import RENDERERS
-from sluiceway.launch.render.place import Place
+from sluiceway.launch.render.place import Place, schedule_of
 from sluiceway.launch.render.systemd import unit
+
+_NONE = re.compile("no crontab for|can't open .* No such file")
+"""What a table's program says where there is none yet; the latter is BusyBox's."""
+_PATIENCE = 60
+"""Seconds that it may take."""
 
 
 class Installer(ABC):
@@ -63,10 +73,13 @@ class Installer(ABC):
 class Cron(Installer):
     """Lines in the user's crontab, between marks; other lines are left as they are."""
 
+    table = "crontab"
+    """The program that shows and replaces it, and its name."""
+
     def present(self) -> dict[str, str]:
         """Return the job's lines, if there are any."""
         _, own, _ = self._parts()
-        return {"crontab": own} if own else {}
+        return {self.table: own} if own else {}
 
     def wanted(self) -> dict[str, str]:
         """Return the job's lines."""
@@ -74,15 +87,18 @@ class Cron(Installer):
 
     def _write(self, files: Mapping[str, str]) -> None:
         before, _, after = self._parts()
-        _run("crontab", "-", text=before + "".join(files.values()) + after)
+        _run(self.table, "-", text=before + files.get(self.table, "") + after)
 
     def _parts(self) -> tuple[str, str, str]:
         """Return the crontab ahead of the job's lines, those, and the rest.
 
         Raises:
-            LaunchError: the end of the job's lines is missing.
+            LaunchError: it cannot be read, or the end of the job's lines is missing.
         """
-        done = _try("crontab", "-l")
+        done = _try(self.table, "-l")
+        said = " ".join((done.stderr + done.stdout).split())
+        if done.returncode and not _NONE.search(said):  # else all lines of others would be gone
+            raise LaunchError(f"`{self.table} -l` ended with {done.returncode}: {said or 'it said nothing'}")
         lines = done.stdout.splitlines(keepends=True) if done.returncode == 0 else []
         begin, end = (f"{mark}\n" for mark in self._place.marks(self._name))
         if begin not in lines:
@@ -90,9 +106,47 @@ class Cron(Installer):
             return (whole if not whole or whole.endswith("\n") else f"{whole}\n"), "", ""
         first = lines.index(begin)
         if end not in lines[first:]:
-            raise LaunchError(f"the crontab has {begin.strip()!r} without its end", hint="mend it with crontab -e")
+            what = f"the {self.table} has {begin.strip()!r} without its end"
+            raise LaunchError(what, hint=f"mend it with {self.table} -e")
         last = lines.index(end, first) + 1
         return "".join(lines[:first]), "".join(lines[first:last]), "".join(lines[last:])
+
+
+class Scrontab(Cron):
+    """The same in Slurm's table; the script that its lines submit lies in the job's folder, as nodes see that."""
+
+    table = "scrontab"
+
+    def __init__(self, name: str, job: Job | None, root: Path) -> None:
+        super().__init__(name, job, root)
+        self._script = self._places.folder / f"{name}.sbatch"
+        self._place = replace(self._place, files=str(self._script.parent))
+
+    def present(self) -> dict[str, str]:
+        """Return the job's lines, and its script, if they are there."""
+        script = self._script
+        return super().present() | ({str(script): script.read_text(encoding="utf-8")} if script.exists() else {})
+
+    def wanted(self) -> dict[str, str]:
+        """Return both.
+
+        Raises:
+            ConfigError: the job has no schedule, or one with a time zone.
+        """
+        if self._job:
+            schedule_of(self._name, self._job)
+        files = self._rendered("slurm")
+        return {self.table: files[f"{self._name}.scrontab"], str(self._script): files[self._script.name]}
+
+    def _write(self, files: Mapping[str, str]) -> None:
+        script = self._script
+        if str(script) in files:
+            script.parent.mkdir(parents=True, exist_ok=True)
+            script.write_text(files[str(script)], encoding="utf-8")
+            script.chmod(0o755)
+        super()._write(files)
+        if not files:
+            script.unlink(missing_ok=True)
 
 
 class Systemd(Installer):
@@ -145,13 +199,28 @@ UNREACHABLE = (
     "this user's systemd cannot be reached: `loginctl enable-linger` starts it, "
     "`export XDG_RUNTIME_DIR=/run/user/$(id -u)` finds it; or `--to cron`"
 )
-INSTALLERS: Mapping[str, Callable[[str, Job | None, Path], Installer]] = {"cron": Cron, "systemd": Systemd}
+INSTALLERS: Mapping[str, Callable[[str, Job | None, Path], Installer]] = {
+    "cron": Cron,
+    "systemd": Systemd,
+    "slurm": Scrontab,
+}
 
 
 def _try(*command: str, text: str | None = None) -> "subprocess.CompletedProcess[str]":
     if not shutil.which(command[0]):
         raise LaunchError(f"{command[0]} is not installed here", hint="`--to` names another scheduler")
-    return subprocess.run(command, input=text, capture_output=True, text=True, check=False)  # noqa: S603
+    try:
+        return subprocess.run(  # noqa: S603
+            command,
+            input=text,
+            env={**os.environ, "LC_MESSAGES": "C"},
+            capture_output=True,
+            text=True,
+            timeout=_PATIENCE,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:  # as Slurm's, while its controller is down
+        raise LaunchError(f"`{' '.join(command)}` gave no answer within {_PATIENCE} s") from None
 
 
 def _run(*command: str, text: str | None = None, hint: str = "") -> None:

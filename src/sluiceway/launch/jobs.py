@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from sluiceway.config import Section
 from sluiceway.launch.schedules import check_cron, check_zone
 
-Event = Literal["promoted", "kept", "closed", "failed", "preempted", "unchanged"]
+Event = Literal["promoted", "kept", "closed", "failed", "lost", "preempted", "unchanged"]
 """What a run can come to; ``launch/outcome.py`` says what each means."""
 _TOLD: tuple[Event, ...] = ("promoted", "kept", "closed", "failed")
 Where = Literal["local", "ray", "kubernetes", "slurm"]
@@ -126,7 +126,10 @@ class Notify(Section):
     command: list[str] = Field(default_factory=list)
     """Program and arguments; the message is its standard input, and ``SLUICEWAY_EVENT`` says what happened."""
     on: list[Event] = Field(default_factory=lambda: list(_TOLD))
-    """Which ends are told of."""
+    """Which ends are told of; who wants to know of ``failed`` is told of ``lost`` too."""
+    heartbeat: Variable | None = None
+    """Name of the environment variable with a URL that is asked at the end of every run, whatever it came to. A service
+    behind it tells when that stops, because the machine does not come back."""
 
 
 class RayCluster(Section):
@@ -283,9 +286,9 @@ class Job(Section):
     def _fits(self) -> "Job":
         if self.where == "kubernetes" and self.image is None:
             raise ValueError("where is kubernetes, and image is missing: infra/Dockerfile builds one")
-        webhook = self.notify.webhook
-        if webhook and webhook not in self.secrets:
-            raise ValueError(f"notify.webhook {webhook} is not among the secrets: add it there")
+        for key, name in (("webhook", self.notify.webhook), ("heartbeat", self.notify.heartbeat)):
+            if name and name not in self.secrets:
+                raise ValueError(f"notify.{key} {name} is not among the secrets: add it there")
         return self
 
 

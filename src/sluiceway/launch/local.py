@@ -1,6 +1,7 @@
 """Runs of a job on this machine: begun apart from the terminal, followed from any, ended with their work saved."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -78,13 +79,12 @@ def cancel(places: JobPlaces, record: Record, patience: float, *, requeue: bool 
         requeue: whether its scheduler may begin it again.
 
     Raises:
-        LaunchError: it goes on after that time.
+        LaunchError: it goes on after that time, or runs on another machine, out of reach.
     """
     if record.state == "running":
         if not requeue:
             places.cancelled(record).touch()
-        with suppress(ProcessLookupError):  # it has ended this very moment
-            os.kill(record.pid, signal.SIGTERM)
+        _tell(record)
     deadline = time.monotonic() + patience
     while True:
         now = next((each for each in places.records() if each.id == record.id), record)
@@ -93,3 +93,23 @@ def cancel(places: JobPlaces, record: Record, patience: float, *, requeue: bool 
         if time.monotonic() > deadline:
             raise LaunchError(f"process {record.pid} goes on after {patience:g} s", hint=f"kill -9 {record.pid}")
         time.sleep(_POLL)
+
+
+def _tell(record: Record) -> None:
+    """Let a run know that it is to end.
+
+    Raises:
+        LaunchError: it is on another machine, and in no batch job that could be told.
+    """
+    if record.here:
+        with suppress(ProcessLookupError):  # it has ended this very moment
+            os.kill(record.pid, signal.SIGTERM)
+        return
+    if not record.slurm or not shutil.which("scancel"):
+        there = f"it runs on {record.machine}, as process {record.pid}"
+        raise LaunchError(there, hint="give the same command there")
+    # To the script alone, which passes it on: the notice of a preemption comes in the same way.
+    command = ["scancel", "--signal=TERM", "--batch", record.slurm]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
+    if done.returncode:
+        raise LaunchError(f"`{' '.join(command)}` ended with {done.returncode}: {' '.join(done.stderr.split())}")

@@ -1,4 +1,7 @@
-"""Tells people what a run came to: a Slack-compatible webhook, and a command. A failure to tell never fails the job."""
+"""Tells what a run came to: a Slack-compatible webhook and a command. A failure to tell never fails the job.
+
+And asks an URL that somebody else watches: who never comes back tells nobody.
+"""
 
 import json
 import os
@@ -31,10 +34,11 @@ def notify(settings: Notify, outcome: Outcome, folder: Path, say: Callable[[str]
         Whether all heard of it who want to.
     """
     told = True
-    if outcome.event not in settings.on or outcome.again:
+    asked = {outcome.event} | ({"failed"} if outcome.event == "lost" else set())
+    if not asked & set(settings.on) or outcome.again:
         return told
     if settings.webhook:
-        problem = _post(os.environ.get(settings.webhook, "").strip(), payload(outcome), pause)
+        problem = _ask(settings.webhook, pause, payload(outcome))
         if problem:
             told = False
             say(f"warning: the webhook in {settings.webhook} was not told: {problem}")
@@ -44,6 +48,18 @@ def notify(settings: Notify, outcome: Outcome, folder: Path, say: Callable[[str]
             told = False
             say(f"warning: {settings.command[0]} was not told: {problem}")
     return told
+
+
+def beat(settings: Notify, say: Callable[[str], None], pause: float = 2.0) -> None:
+    """Ask the job's heartbeat, if there is one: a run has ended.
+
+    Args:
+        settings: where it is.
+        say: told if that did not work; the address is never said.
+        pause: seconds between two tries.
+    """
+    if settings.heartbeat and (problem := _ask(settings.heartbeat, pause)):
+        say(f"warning: the heartbeat in {settings.heartbeat} was not asked: {problem}")
 
 
 def payload(outcome: Outcome) -> dict[str, str]:
@@ -64,11 +80,13 @@ def _escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _post(url: str, document: dict[str, str], pause: float) -> str:
-    """Send it, and return why that did not work."""
+def _ask(variable: str, pause: float, document: dict[str, str] | None = None) -> str:
+    """Ask the URL in an environment variable, sending the document if there is one, and return what went wrong."""
+    url = os.environ.get(variable, "").strip()
     if not url.lower().startswith(("http://", "https://")):
         return "it is no http(s) address"
-    body, head = json.dumps(document).encode(), {"Content-Type": "application/json"}
+    body = None if document is None else json.dumps(document).encode()
+    head = {} if document is None else {"Content-Type": "application/json"}
     problem = ""
     for attempt in range(_TRIES):
         time.sleep(pause * attempt)

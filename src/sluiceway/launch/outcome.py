@@ -10,6 +10,7 @@ EXIT: Mapping[Event, int] = {
     "promoted": 0,
     "unchanged": 0,
     "failed": 1,
+    "lost": 1,
     "kept": 3,
     "closed": 3,
     "preempted": 75,
@@ -25,7 +26,8 @@ class Outcome:
 
     ``promoted``: a new champion. ``kept``: a version was registered, and the model gate kept the champion.
     ``closed``: the data gate, the cost gate or the job's budget ended it. ``preempted``: it was told to stop, and its
-    work is saved. ``unchanged``: there was nothing worth a run. ``failed``: it crashed.
+    work is saved. ``unchanged``: there was nothing worth a run. ``failed``: it crashed. ``lost``: it ended without a
+    word, and what comes next says so.
     """
 
     event: Event

@@ -2,20 +2,25 @@
 
 import os
 import shutil
+import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-import psutil
-
 from sluiceway.data.documents import read_json, write_json
 from sluiceway.data.places import JOBS, STATE, TREE, home, locked
+from sluiceway.launch.processes import boot, born, machine
 
 _KEPT = 50
 """Runs whose logs are kept."""
+BEAT = 30.0
+"""Seconds between two signs of life."""
+_SILENCE = 300.0
+"""Seconds without one after which a run on another machine is given up for lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,30 +31,46 @@ class Record:
     """Moment of its start, UTC; they sort as they were."""
     pid: int
     born: float
-    """When its process began, in seconds: a number may be given to another process later."""
+    """When its process began, in seconds after its machine did: a number may be given to another process later."""
     started: str
     """UTC, ISO 8601."""
+    machine: str = ""
+    """Name of the machine it runs on; empty: this one."""
+    boot: str = ""
+    """Which start of that machine."""
+    slurm: str = ""
+    """Number of the batch job of Slurm that it runs in."""
     commit: str = ""
     """What was run."""
     ended: str = ""
     event: str = ""
-    """What it came to; empty while it runs."""
+    """What it came to; empty while it runs, and where it was lost and nobody has been told yet."""
     sentence: str = ""
     exit_code: int | None = None
+    beat: float = 0.0
+    """When it last gave a sign of life, in seconds since 1970; not written down."""
 
     @property
-    def alive(self) -> bool:
-        """Whether its process is there."""
-        try:
-            process = psutil.Process(self.pid)
-            return abs(process.create_time() - self.born) < 1 and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return False
+    def here(self) -> bool:
+        """Whether it was begun on this machine."""
+        return self.machine in ("", machine())
+
+    @property
+    def gone(self) -> str:
+        """Why it can no longer run, in words; empty where it may."""
+        if not self.here:
+            silent = time.time() - self.beat > _SILENCE
+            return f"nothing is heard from {self.machine}, where it ran as process {self.pid}" * silent
+        if self.boot and self.boot != boot():  # records of before 2026-11-30 do not say
+            return "the machine was started anew since"
+        now = born(self.pid)
+        another = self.boot and now is not None and abs(now - self.born) > 1
+        return f"its process {self.pid} is gone" * (now is None or bool(another))
 
     @property
     def state(self) -> str:
         """``running``, what it came to, or ``lost`` when it ended without a word."""
-        return self.event or ("running" if self.alive else "lost")
+        return self.event or ("lost" if self.gone else "running")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +102,23 @@ class JobPlaces:
         """Touched when somebody ends a run for good: no scheduler is to begin it again."""
         return self.folder / "runs" / record.id / "cancelled"
 
+    def sign(self, record: Record) -> Path:
+        """Touched again and again while a run is alive: other machines cannot see its process."""
+        return self.folder / "runs" / record.id / "alive"
+
     def records(self) -> list[Record]:
         """Return all runs that are known, oldest first; one that cannot be read is left out."""
         found = []
         for path in sorted(self.folder.glob("runs/*/run.json")):
             try:
-                found.append(Record(**read_json(path)))
+                found.append(self._with_beat(Record(**read_json(path))))
             except (OSError, ValueError, TypeError):  # unreadable, or forgotten by a run that has just begun
                 continue
         return found
+
+    def _with_beat(self, record: Record) -> Record:
+        sign = self.sign(record)
+        return replace(record, beat=sign.stat().st_mtime) if sign.exists() else record
 
     def last(self) -> Record | None:
         """Return the newest run."""
@@ -100,7 +129,7 @@ class JobPlaces:
         """Write a run down, whole or not at all."""
         path = self.log(record).with_name("run.json")
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, asdict(record))
+        write_json(path, {key: value for key, value in asdict(record).items() if key != "beat"})
 
     def remember(self, **what: Any) -> None:
         """Keep what the next run must know."""
@@ -120,8 +149,11 @@ class JobPlaces:
         record = Record(
             id=now.strftime("%Y%m%dT%H%M%S.%f"),
             pid=os.getpid(),
-            born=psutil.Process().create_time(),
+            born=born() or 0.0,
             started=now.isoformat(timespec="seconds"),
+            machine=machine(),
+            boot=boot(),
+            slurm=os.environ.get("SLURM_JOB_ID", ""),
         )
         self.write(record)
         for old in self.records()[:-_KEPT]:
@@ -133,6 +165,25 @@ class JobPlaces:
         ended = datetime.now(UTC).isoformat(timespec="seconds")
         known = next((each for each in self.records() if each.id == record.id), record)
         self.write(replace(known, ended=ended, event=event, sentence=sentence, exit_code=exit_code))
+
+    @contextmanager
+    def beating(self, record: Record) -> Iterator[None]:
+        """Give signs of life while the block runs."""
+        sign, over = self.sign(record), threading.Event()
+
+        def beat() -> None:
+            while not over.wait(BEAT):
+                with suppress(OSError):  # a full disk is no reason to end
+                    sign.touch()
+
+        sign.touch()
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
     @contextmanager
     def alone(self) -> Iterator[None]:

@@ -73,7 +73,7 @@ def attach(root: Path, name: str) -> int:
         console.print(f"\n[dim]the run goes on; `sluiceway job attach {name}` follows it again[/]")
         return 0
     if ended.state == "lost":
-        console.print(f"[red]process {ended.pid} ended without a word[/]: it was killed, or the machine was off")
+        console.print(f"[red]the run is lost[/]: {ended.gone or ended.sentence}")
         if job.where == "local" and left_behind(places.tree):
             console.print(f"  its training goes on alone: `sluiceway job cancel {name}` ends it, with its work saved")
     return 1 if ended.exit_code is None else ended.exit_code
@@ -101,7 +101,6 @@ def cancel(root: Path, name: str, *, here: bool = False, requeue: bool = False) 
         console.print(f"[bold]cancel[/] {name}: {run} is {jobs.cancel(run).lower()}")
         return 0
     places = JobPlaces.of(root, name)
-    # A run on another machine looks lost from here.
     if (job.where == "local" or here) and _newest(name, places.records()).state == "lost":
         return _end_lost(places, name, job)
     ended = local.cancel(places, _newest(name, places.records()), job.grace + _PATIENCE, requeue=requeue)
@@ -134,13 +133,18 @@ def listed(root: Path) -> None:
     if not jobs and not faults:
         console.print(f"[bold]list[/] {JOBS} has no jobs yet; docs/jobs.md has one to begin with")
         return
+    lost = []
     for name, job in jobs.items():
         last = JobPlaces.of(root, name).last()
+        if last and last.state == "lost":
+            lost.append(f"{name}: the run of {_moment(last)} is lost: {last.gone or last.sentence}")
         state = last.state if last else "-"
         colour = _COLOURS.get(state, "dim")
         table.add_row(name, job.pipeline, job.where, *_times(job), _moment(last), f"[{colour}]{state}[/]")
     if jobs:
         console.print(table)
+    for line in lost:
+        console.print(f"[red]{escape(line)}[/]")
     if faults:
         raise faulty(JOBS, faults, HINT)
 

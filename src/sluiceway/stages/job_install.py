@@ -15,7 +15,7 @@ def install(root: Path, name: str, target: str, *, agree: Callable[[], bool] | N
     Args:
         root: the project.
         name: the job.
-        target: ``cron`` or ``systemd``.
+        target: ``cron``, ``systemd`` or ``slurm``.
         agree: asks the person; None: it is only shown.
 
     Raises:

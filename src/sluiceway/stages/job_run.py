@@ -13,13 +13,14 @@ from sluiceway.launch.commands import Commands, Stopped, environment
 from sluiceway.launch.data import Data
 from sluiceway.launch.jobs import Job
 from sluiceway.launch.leftovers import end_leftovers
-from sluiceway.launch.notify import notify
+from sluiceway.launch.notify import beat, notify
 from sluiceway.launch.outcome import CANCELLED, Outcome, closed, registered, report
 from sluiceway.launch.records import JobPlaces, Record
 from sluiceway.launch.schedules import is_due
 from sluiceway.launch.secrets import load_secrets
 from sluiceway.launch.worktree import Source, check_out, data_of, publish, source
 from sluiceway.stages.job_described import job_of
+from sluiceway.stages.job_lost import tell, untold
 from sluiceway.stages.job_results import Results, budget_seconds
 from sluiceway.usecases.pipeline import project_params
 
@@ -44,13 +45,17 @@ def run(root: Path, name: str, *, if_due: bool = False) -> int:
     """
     job = job_of(root, name)
     places = JobPlaces.of(root, name)
-    if if_due and not _due(job, places):
+    due = not if_due or _due(job, places)
+    if not due and not untold(places):
         return 0
     load_secrets(root, job)
     with places.alone():
+        tell(root, name, job, places, print)
+        if not due:
+            return 0
         record = places.begin()
         log = places.log(record)
-        with log.open("w", encoding="utf-8") as file:
+        with log.open("w", encoding="utf-8") as file, places.beating(record):
             commands, hint = Commands(places.tree, environment(places.tree), file, job.grace), ""
             try:
                 outcome = _Run(root, name, job, places, record, commands).whole()
@@ -65,13 +70,16 @@ def run(root: Path, name: str, *, if_due: bool = False) -> int:
             code = CANCELLED if cancelled else outcome.exit_code
             places.end(record, outcome.event, outcome.sentence, code)
             places.remember(told=notify(job.notify, outcome, root, commands.say))
+            beat(job.notify, commands.say)
     return code
 
 
 def _due(job: Job, places: JobPlaces) -> bool:
     if job.schedule is None:
         return True
-    last = places.last()
+    before, last = ([None, None, *places.records()])[-2:]
+    if last and last.state == "lost" and not (before and before.state == "lost"):
+        return True  # it goes on, once: what loses every run is not to be started again and again
     since = [datetime.fromisoformat(last.started)] if last else []
     if places.installed.exists():
         since.append(datetime.fromtimestamp(places.installed.stat().st_mtime, UTC))
@@ -141,7 +149,7 @@ class _Run:
         self.places.remember(mark=mark)
         if memory.get("mark") == mark and memory.get("event") == "closed":
             return Decision(False, "nothing changed since the gate closed")
-        resumes = memory.get("mark") == mark and memory.get("event") in ("preempted", "failed")
+        resumes = memory.get("mark") == mark and memory.get("event") in ("preempted", "failed", "lost")
         days = self._results.champion_days() if self.job.triggers.champion_days else None
         decision = decide(changes_of(data.status()), self.job.triggers, days, resumes)
         if decision.ask_drift and self.job.triggers.drift:

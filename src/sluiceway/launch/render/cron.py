@@ -22,8 +22,10 @@ def render(name: str, job: Job, place: Place) -> dict[str, str]:
     times = "*/15 * * * *" if schedule.zone else schedule.cron
     folder = place.folder(name)
     log = shlex.quote(f"{folder}/cron.log")
-    command = f"cd {shlex.quote(place.root)} && mkdir -p {shlex.quote(folder)} && {place.command(name, '--if-due')}"
-    line = _escaped(f"{command} >> {log} 2>&1")
+    there = f"cd {shlex.quote(place.root)} && mkdir -p {shlex.quote(folder)}"
+    # This shell outlives a run that is killed, and can tell of it.
+    run = f"{{ {place.command(name, '--if-due')} || {place.check(name)}; }}"
+    line = _escaped(f"{there} && {run} >> {log} 2>&1")
     begin, end = place.marks(name)
     told = f"# {schedule.cron}, {schedule.zone or 'time of the machine'}; what was missed while it was off is caught up"
     return {"crontab": "\n".join([begin, told, f"{times} {line}", f"@reboot {line}", end]) + "\n"}

@@ -21,12 +21,13 @@ def commands(target: str, name: str, job: Job, into: str) -> list[tuple[str, str
     """
     if target == "slurm":
         now = [(f"sbatch {quote(f'{into}/{name}.sbatch')}", "one run, now")]
-        schedule = ("scrontab -e", f"the schedule: paste {into}/{name}.scrontab beside what is there")
     elif target == "kubernetes":
         now = [(f"kubectl create -f {quote(f'{into}/{name}-rayjob.yaml')}", "one run, now")]
         schedule = (f"kubectl apply -f {quote(f'{into}/{name}-schedule.yaml')}", "the schedule")
     else:
-        now, schedule = [], (f"sluiceway job install {name} --to {target}", "shows what changes, and writes it")
+        now = []
+    if target != "kubernetes":
+        schedule = (f"sluiceway job install {name} --to {target}", "the schedule: shows what changes, and writes it")
     return [*now, schedule] if job.schedule else now
 
 

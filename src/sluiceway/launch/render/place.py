@@ -55,6 +55,10 @@ class Place:
         """Return the command that runs a job, for a shell."""
         return shlex.join([self.program, "job", "run", name, *options])
 
+    def check(self, name: str) -> str:
+        """Return the command that tells of a run that was lost, for a shell."""
+        return shlex.join([self.program, "job", "check", name])
+
 
 def schedule_of(name: str, job: Job) -> Schedule:
     """Return when the job starts by itself.

@@ -1,6 +1,7 @@
 """A job as a batch script of Slurm, and a line for scrontab."""
 
 import math
+import re
 import shlex
 from dataclasses import replace
 from pathlib import PurePosixPath
@@ -31,22 +32,47 @@ def render(name: str, job: Job, place: Place) -> dict[str, str]:
                 f"jobs.{name}.schedule.zone is {job.schedule.zone}, and scrontab reads times in the controller's zone",
                 hint="write the times in that zone, and leave `zone` out",
             )
-        begin, end = place.marks(name)
-        options = [f"#SCRON {each}" for each in _options(name, job, place)]
-        # What is run is a command: scrontab reads the options above, and not those in the script.
-        line = f"{job.schedule.cron} {shlex.quote(script)}"
-        files[f"{name}.scrontab"] = "\n".join([begin, *options, line, end]) + "\n"
+        files[f"{name}.scrontab"] = _table(name, job, place, script, job.schedule.cron)
     return files
 
 
+def title(name: str) -> str:
+    """Return what a run is called in the queue."""
+    return f"sluiceway-{name}"
+
+
+def _table(name: str, job: Job, place: Place, script: str, cron: str) -> str:
+    """Return the lines of scrontab: a small job, which submits the script unless one of it is there already.
+
+    It is no run itself, for scrontab takes neither ``--requeue`` nor a signal to the script, knows no quotes, and
+    forgets an entry whose run is cancelled.
+    """
+    begin, end = place.marks(name)
+    options = [f"--job-name={title(name)}-schedule", "--output=/dev/null", "--mem=100M", "--time=5", *_whose(job)]
+    there = f"squeue --me --noheader --name={title(name)} --format=%Z | grep --quiet --line-regexp --fixed-strings"
+    submits = f"{there} -- {shlex.quote(place.root)} || sbatch {shlex.quote(script)}"
+    line = f"{cron} {{ {submits}; }} >> {shlex.quote(f'{place.folder(name)}/scrontab.log')} 2>&1"
+    return "\n".join([begin, *(f"#SCRON {each}" for each in options), line, end]) + "\n"
+
+
+def _whose(job: Job) -> list[str]:
+    return [f"--{key}={value}" for key in ("partition", "account", "qos") if (value := getattr(job.slurm, key))]
+
+
+def _spelt(option: str, value: str) -> str:
+    """Write an option of sbatch so that its value may have blanks."""
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f"--{option}={value}" if re.fullmatch(r"[\w%+,./:@-]+", value) else f'--{option}="{escaped}"'
+
+
 def _options(name: str, job: Job, place: Place) -> list[str]:
-    """Return sbatch's options; scrontab reads the same."""
+    """Return sbatch's options."""
     slurm, resources = job.slurm, job.resources
     per_node = math.ceil(resources.workers / slurm.nodes)
     options = [
-        f"--job-name=sluiceway-{name}",
-        f"--chdir={place.root}",
-        f"--output={place.folder(name)}/slurm-%j.log",
+        f"--job-name={title(name)}",
+        _spelt("chdir", place.root),
+        _spelt("output", place.folder(name).replace("%", "%%") + "/slurm-%j.log"),
         "--open-mode=append",
         f"--nodes={slurm.nodes}",
         "--ntasks-per-node=1",
@@ -55,7 +81,7 @@ def _options(name: str, job: Job, place: Place) -> list[str]:
     ]
     options += ["--exclusive"] * (slurm.nodes > 1)  # the end of Ray's symmetric run stops every Ray of this user
     options += [f"--gpus-per-node={resources.gpus * per_node}"] * bool(resources.gpus)
-    options += [f"--{key}={value}" for key in ("partition", "account", "qos") if (value := getattr(slurm, key))]
+    options += _whose(job)
     if job.budget.hours:
         # The job ends by itself when its budget is spent; Slurm's limit stands behind it.
         options.append(f"--time={math.ceil(job.budget.hours * 60) + math.ceil(job.grace / 60) + 1}")
@@ -81,6 +107,8 @@ told=0
 trap 'told=1; {stop}' TERM
 wait "$job"; code=$?
 if [ "$told" = 1 ]; then wait "$job"; code=$?; fi
+# A run that was killed cannot tell of it.
+if [ "$code" != 0 ]; then {place.check(name)}; fi
 if [ "$code" = 75 ]; then scontrol requeue "$SLURM_JOB_ID"; fi
 exit "$code"
 """

@@ -1,5 +1,7 @@
 """A job as a service and a timer of systemd."""
 
+import re
+
 from sluiceway.launch.jobs import Job
 from sluiceway.launch.render.place import SLACK, Place, schedule_of
 from sluiceway.launch.schedules import on_calendar
@@ -42,6 +44,8 @@ Description=Sluiceway job {name}: pipeline {job.pipeline} at {_escaped(job.ref)}
 Type=exec
 WorkingDirectory={_escaped(place.root)}
 ExecStart={_quoted(place.program)} job run {name}
+# A run that was killed cannot tell of it.
+ExecStopPost=-{_quoted(place.program)} job check {name}
 # A closed gate is no crash, and `job cancel` neither.
 SuccessExitStatus=3 130
 # Preempted: what is left is done at once, from the checkpoint.
@@ -59,5 +63,8 @@ def _escaped(text: str) -> str:
 
 
 def _quoted(path: str) -> str:
-    escaped = _escaped(path)
-    return f'"{escaped}"' if " " in escaped else escaped
+    """Write a program's path as the beginning of a command line; systemd takes no quote in the name of a program."""
+    escaped = _escaped(path).replace("\\", "\\\\").replace('"', '\\"')
+    if re.fullmatch(r"[\w%+,./:@-]+", path):
+        return escaped
+    return f'/usr/bin/env "{escaped.replace("$", "$$")}"' if re.search(r"['\"\\]", path) else f'"{escaped}"'
