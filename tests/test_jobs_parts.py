@@ -23,6 +23,7 @@ from sluiceway.launch.records import JobPlaces
 from sluiceway.launch.secrets import secrets_of
 from sluiceway.launch.worktree import git, merged_lock, source
 from sluiceway.stages.job_results import Results
+from sluiceway.tracking import store
 from slurm import free_ports
 
 # What is worth a run.
@@ -134,6 +135,18 @@ def test_a_closed_gate_shows_the_verdicts_of_its_own_run_and_its_page(tmp_path: 
     page.parent.mkdir()
     page.touch()
     assert results.page() == {"report": str(page)}
+
+
+def test_a_link_leads_to_the_run_and_not_to_a_choice_of_workspaces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "experiment", lambda root, pipeline: "7")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://tracking.example.org/")
+    link = Results(tmp_path, "digits").links("abc")["run"]
+    place = "https://tracking.example.org/#/experiments/7/runs/abc?workflowType=machine_learning"
+    assert link == f"{place}&workspace=default"
+    monkeypatch.setenv("MLFLOW_WORKSPACE", "vision")
+    assert Results(tmp_path, "digits").links("abc")["run"] == f"{place}&workspace=vision"
 
 
 def test_a_message_is_one_sentence_and_links() -> None:

@@ -63,13 +63,12 @@ class Results:
 
     def links(self, run_id: str) -> dict[str, str]:
         """Return where to look: the report, and the run in MLflow."""
-        from sluiceway.tracking.store import experiment, tracking_uri
+        from sluiceway.tracking.store import experiment, page, tracking_uri
 
         links = {"report": str(self.reports / "report.html"), "run": run_id}
         uri = tracking_uri(self.tree)
         if uri.startswith("http"):
-            place = f"experiments/{experiment(self.tree, self.pipeline)}/runs/{run_id}"
-            links["run"] = f"{uri.rstrip('/')}/#/{place}?workflowType=machine_learning"
+            links["run"] = page(uri, f"experiments/{experiment(self.tree, self.pipeline)}/runs/{run_id}")
         return links
 
     def champion_days(self) -> float | None:

@@ -57,6 +57,19 @@ def tracking_uri(root: Path) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{_database(root)}"
 
 
+def page(uri: str, place: str) -> str:
+    """Return the address of a page of a server, as people see it.
+
+    Without a workspace in it, a server that has workspaces shows a choice of one in the place of the page.
+
+    Args:
+        uri: of the server.
+        place: of the page, such as ``experiments/1/runs/abc``.
+    """
+    workspace = os.environ.get("MLFLOW_WORKSPACE") or "default"
+    return f"{uri.rstrip('/')}/#/{place}?workflowType=machine_learning&workspace={workspace}"
+
+
 def client(root: Path) -> "MlflowClient":
     """Return a client of the project's store, which is made when it is missing.
 

@@ -15,7 +15,7 @@ import psutil
 
 from sluiceway.data.places import STATE, home
 from sluiceway.errors import TrackingError
-from sluiceway.tracking.store import artifacts, tracking_uri
+from sluiceway.tracking.store import artifacts, page, tracking_uri
 
 _LOOK = 0.1
 """Seconds between two looks whether the server answers."""
@@ -44,7 +44,7 @@ def serve(root: Path, port: int, say: Callable[[str], None]) -> None:
     """
     uri = tracking_uri(root)
     if uri.startswith("http"):
-        say(f"MLFLOW_TRACKING_URI names a server: open {uri}/#/experiments?workflowType=machine_learning")
+        say(f"MLFLOW_TRACKING_URI names a server: open {page(uri, 'experiments')}")
         return
     if _is_taken(port):
         raise TrackingError(f"port {port} is in use", hint=f"sluiceway ui --port {port + 1}")
