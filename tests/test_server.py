@@ -11,6 +11,7 @@ import sys
 import threading
 import tomllib
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -507,6 +508,20 @@ def other(folder: Path) -> Stores:
 def names(stores: Stores) -> list[str]:
     with sqlite3.connect(stores.database.removeprefix("sqlite:///")) as connection:
         return [name for (name,) in connection.execute("select name from runs")]
+
+
+def test_a_database_of_another_version_is_not_started_on_and_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "mlflow.db"
+    kept = Stores(f"sqlite:///{path}", str(tmp_path / "files"))
+    start.reach(kept)  # one that is still empty
+    with closing(sqlite3.connect(path)) as old, old:
+        old.execute("CREATE TABLE alembic_version (version_num VARCHAR(32))")
+        old.execute("INSERT INTO alembic_version VALUES ('bda7b8c39065')")  # of MLflow 3.1
+    before = path.read_bytes()
+    with pytest.raises(TrackingError, match="was made by another version of MLflow") as caught:
+        start.reach(kept)
+    assert f"mlflow db upgrade sqlite:///{path}" in caught.value.hint
+    assert path.read_bytes() == before
 
 
 def test_sqlite_and_a_folder_come_back_elsewhere(kept: Stores, tmp_path: Path) -> None:

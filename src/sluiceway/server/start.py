@@ -11,11 +11,15 @@ from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
-from sluiceway.errors import MissingPackage, UsageError
+from sluiceway.errors import MissingPackage, TrackingError, UsageError
 from sluiceway.server.database import refusal
 from sluiceway.server.files import StoreAway, look
 from sluiceway.server.settings import ADMIN, Door, Stores, check, stores
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 ACCOUNTS = """\
 [mlflow]
@@ -125,7 +129,7 @@ def reach(kept: Stores) -> None:
     """Open the database once: MLflow itself would try for minutes, and then print the trace of its library.
 
     Raises:
-        TrackingError: it cannot be reached, or refuses.
+        TrackingError: it cannot be reached, refuses, or is of another version of MLflow.
     """
     import sqlalchemy
 
@@ -133,11 +137,31 @@ def reach(kept: Stores) -> None:
     options = {"connect_timeout": 10, "password": kept.password or None} if kept.kind == "postgresql" else {}
     engine = sqlalchemy.create_engine(url, connect_args=options)
     try:
-        engine.connect().close()
+        if sqlalchemy.inspect(engine).has_table("alembic_version"):
+            _same_version(kept, engine)
     except sqlalchemy.exc.SQLAlchemyError as error:
         raise refusal(kept, error) from None
     finally:
         engine.dispose()
+
+
+def _same_version(kept: Stores, engine: "Engine") -> None:
+    """Compare the tables with MLflow's, which would begin with new accounts and fail at the first request.
+
+    Raises:
+        TrackingError: they are older or newer.
+    """
+    from mlflow.exceptions import MlflowException
+    from mlflow.store.db.utils import _verify_schema
+    from mlflow.version import VERSION
+
+    try:
+        _verify_schema(engine)  # type: ignore[no-untyped-call]
+    except MlflowException:
+        raise TrackingError(
+            f"the database {kept.database} was made by another version of MLflow than the {VERSION} here",
+            hint=f"back up, then: mlflow db upgrade {shlex.quote(kept.database)} (docs/server.md, Upgrades)",
+        ) from None
 
 
 def _hosts(door: Door) -> list[str]:
