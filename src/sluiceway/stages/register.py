@@ -123,7 +123,8 @@ def _example_rows(pipeline: Pipeline) -> list[dict[str, Any]]:
 def _tags(pipeline: Pipeline, evaluation: dict[str, Any], verdict: Verdict) -> dict[str, str]:
     from sluiceway.tracking.lineage import lineage
 
-    return {**lineage(pipeline), **_facts(pipeline, evaluation), **_verdict_tags(pipeline, verdict)}
+    # In this order MLflow's table of versions shows them, one to a line: what decides comes first.
+    return {**_verdict_tags(pipeline, verdict), **_facts(pipeline, evaluation), **lineage(pipeline)}
 
 
 def _facts(pipeline: Pipeline, evaluation: dict[str, Any]) -> dict[str, str]:
@@ -165,8 +166,9 @@ def _override_tags(override: dict[str, Any] | None) -> dict[str, str]:
 def _description(pipeline: Pipeline, evaluation: dict[str, Any], verdict: Verdict) -> str:
     metric = pipeline.metrics[0]
     value = metric.text(evaluation["model"][metric.name]["value"])
-    score = f"{metric.title.lower()} {value} on {asked(evaluation)}"
-    return f"{pipeline.params.model.name}: {score}. Model gate {verdict.state}."
+    # MLflow's table of versions shows some 20 letters of it.
+    score = f"{metric.title} {value} on {asked(evaluation)}"
+    return f"{score}. Model gate {verdict.state}. Model: {pipeline.params.model.name}."
 
 
 def _summary(version: "Version", champion: "Version | None", verdict: Verdict) -> str:
