@@ -94,6 +94,7 @@ def test_any_user_can_work_in_the_image_and_write_to_tmp_alone(tmp_path: Path) -
     """DVC and Ray ask for a name and write to a home: a user that a cluster makes up has neither."""
     made = environment()
     assert made["HOME"] == "/tmp"
+    assert f"--home-dir {made['HOME']} " in DOCKERFILE  # what ssh and others go by, who ask /etc/passwd
     assert made["DVC_SITE_CACHE_DIR"].startswith("/tmp/")
     script = (
         "import getpass, os, pwd\n"
