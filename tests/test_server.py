@@ -459,6 +459,8 @@ def test_the_containers_agree_with_the_code_and_with_each_other() -> None:
     )
     major = found["database"]["image"].partition(":")[2].partition(".")[0]
     assert f"postgresql-client-{major}" in DOCKERFILE
+    # Over TCP, or the server that makes the database, at its socket alone, would be taken for the one that is meant.
+    assert " ".join(found["database"]["healthcheck"]["test"][1:4]) == "pg_isready --host 127.0.0.1"
     version = re.search(r'__version__ = "(.+)"', (ROOT / "src/sluiceway/__init__.py").read_text(encoding="utf-8"))
     assert version
     assert {each["image"] for each in found.values() if "sluiceway" in each["image"]} == {

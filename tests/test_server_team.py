@@ -214,6 +214,36 @@ def test_a_reader_reads_all_and_changes_nothing(server: Team, project: Project, 
     assert champion(project) == found
 
 
+_WATCHED = """
+import sys
+from pathlib import Path
+seen = []
+sys.addaudithook(lambda event, given: event == "socket.connect" and seen.append(given[1]))
+from sluiceway.tracking import registry, store
+root, folder = Path.cwd(), Path(sys.argv[1])
+model = registry.fetch(root, registry.champion(root, "digits"), folder)
+client = store.client(root)
+run = client.create_run(store.experiment(root, "digits"))
+client.log_artifact(run.info.run_id, str(model / "manifest.json"))
+client.delete_run(run.info.run_id)
+print(sorted({each[1] for each in seen if isinstance(each, tuple)}))
+"""
+"""Fetches a model and uploads a file, and prints the ports that were spoken to."""
+
+
+def test_files_go_through_the_server(server: Team, project: Project, tmp_path: Path) -> None:
+    """MLflow's server tells clients to fetch files from its store themselves, which they may not reach."""
+    many = {"MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE": "1"}  # else only uploads of 500 MB and more
+
+    def spoken_to(folder: str, **env: str) -> list[int]:
+        done = project_as(project, server, WRITER).run("python", "-c", _WATCHED, str(tmp_path / folder), **many, **env)
+        return json.loads(done.stdout.splitlines()[-1])
+
+    assert spoken_to("ours") == [server.port]
+    mlflows_own = {f"MLFLOW_ENABLE_PROXY_MULTIPART_{each}": "true" for each in ("DOWNLOAD", "UPLOAD")}
+    assert spoken_to("theirs", **mlflows_own) == sorted([server.port, server.store.port])
+
+
 def test_the_same_requests_are_meant_as_they_stand(server: Team, project: Project, monkeypatch) -> None:
     """A reader must be refused for who he is, not because a request is wrong: the writer's are taken."""
     become(monkeypatch, server, *WRITER)

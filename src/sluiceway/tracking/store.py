@@ -32,6 +32,9 @@ QUIET = {
     # MLflow's own defaults (7 tries of 120 s) make a stage hang for minutes when the server is away.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    # A server with an S3 store sends clients there, for every download and for large uploads; they may not reach it.
+    "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",
+    "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "false",
 }
 """Settings MLflow reads when it is imported; one that stands in the environment already is left as it is."""
 

@@ -143,6 +143,8 @@ def _pod(job: Job) -> dict[str, Any]:
             "runAsUser": user,
             "runAsGroup": user,
             "fsGroup": user,
+            # Else each start goes through the whole volume, and makes the files of DVC's cache writable: hashed anew.
+            "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
     }
