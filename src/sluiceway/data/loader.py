@@ -5,8 +5,10 @@ boundary, the validation loader goes through its split once. A batch is one gath
 """
 
 import ctypes
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -142,12 +144,20 @@ def _serve(number: int) -> None:
     A training that is told to leave still needs the batches up to the step after which it saves. PyTorch lets a loader
     live for 5 s beyond its reader; this one ends with it.
     """
-    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(each, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ORDERS)
+    threading.Thread(target=_until_dismissed, name="dismissed", daemon=True).start()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def _until_dismissed() -> None:
+    """End when the reader itself says so, as PyTorch does when it is done with a loader."""
+    while (said := signal.sigwaitinfo(_ORDERS)).si_pid != os.getppid() or said.si_signo != signal.SIGTERM:
+        pass
+    os._exit(0)
+
+
+_ORDERS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 _PR_SET_PDEATHSIG = 1
 """From ``sys/prctl.h``: which signal comes when the thread ends that began this process."""
 
