@@ -1,12 +1,14 @@
 """A training's folder: order before an attempt, and an outcome that outlives the process that made it."""
 
 import shutil
+import time
 from pathlib import Path
 
 import pytest
 
 from jobs import digest
 from projects import Project, runs_of
+from sluiceway.stages.frame import Clock
 from sluiceway.training.job import Places
 from sluiceway.training.order import put_in_order
 
@@ -77,6 +79,15 @@ def test_what_a_dead_process_left_is_removed(tmp_path: Path) -> None:
     before = {each for each in places.folder.rglob("*") if each not in {*left, *drafts}}
     assert put_in_order(places, SUBJECT) == []
     assert set(places.folder.rglob("*")) == before
+
+
+def test_a_clock_that_is_set_back_gives_no_time_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    before = clock.total
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now - 3600)
+    assert before <= clock.total < before + 1800
+    assert Clock().total >= 0
 
 
 @pytest.mark.slow
