@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -125,7 +126,7 @@ def test_who_comes_second_waits_for_the_name_of_the_first(tmp_path: Path, monkey
 def test_a_group_that_is_told_to_leave_saves(finished: Project, tmp_path: Path, workers: int, processes: int) -> None:
     """As Slurm, systemd and a terminal tell it: every process, loaders and the private cluster too."""
     options: dict[str, object] = {
-        "epochs": 20.0,
+        "epochs": 8.0,
         "log_every": 5,
         "checkpoint_every": 10_000,
         "cpus_per_worker": 1,
@@ -134,7 +135,7 @@ def test_a_group_that_is_told_to_leave_saves(finished: Project, tmp_path: Path, 
     }
     whole, broken = (job_of(finished, tmp_path / name, **options) for name in ("whole", "broken"))
     assert train_until(whole, None) == 0
-    assert train_until(broken, 40, signal.SIGTERM, group=True) == 75
+    assert train_until(broken, 15, signal.SIGTERM, group=True) == 75
     assert train_until(broken, None) == 0
     assert weights_of(broken) == weights_of(whole)
     assert curve_of(broken) == curve_of(whole)
@@ -143,7 +144,7 @@ def test_a_group_that_is_told_to_leave_saves(finished: Project, tmp_path: Path, 
 @pytest.mark.slow
 def test_a_loader_that_is_killed_is_named_and_the_training_goes_on(finished: Project, tmp_path: Path) -> None:
     options: dict[str, object] = {
-        "epochs": 20.0,
+        "epochs": 8.0,
         "log_every": 5,
         "checkpoint_every": 10,
         "cpus_per_worker": 1,
@@ -153,10 +154,15 @@ def test_a_loader_that_is_killed_is_named_and_the_training_goes_on(finished: Pro
     assert train_until(whole, None) == 0
     said: list[str] = []
 
-    def kill_a_loader(process: "subprocess.Popen[bytes]") -> None:
-        psutil.Process(process.pid).children()[0].kill()
+    def kill_loaders(process: "subprocess.Popen[bytes]") -> None:
+        """Until it is noticed: one that has given its last batch is not missed."""
+        while process.poll() is None:
+            with suppress(psutil.Error):
+                for loader in psutil.Process(process.pid).children():
+                    loader.kill()
+            time.sleep(0.05)
 
-    assert train_until(broken, 40, kill_a_loader, said) == 1
+    assert train_until(broken, 15, kill_loaders, said) == 1
     assert "a process that reads batches is gone" in said[0]
     assert "Traceback" not in said[0]
     assert train_until(broken, None) == 0
