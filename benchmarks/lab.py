@@ -150,8 +150,12 @@ class Training:
         (self.project.root / f"{name}.py").write_text(module, encoding="utf-8")
         self.project.set("digits", "usecase", f"{name}:USECASE")
 
-    def start(self) -> "Training":
-        """Start it, or start it once more."""
+    def start(self, *, alone: bool = False) -> "Training":
+        """Start it, or start it once more.
+
+        Args:
+            alone: whether it leads a group of processes of its own, which can be told and killed as a whole.
+        """
         with (self.project.root / self.log).open("ab") as log:
             self.process = subprocess.Popen(
                 self.command,
@@ -159,6 +163,7 @@ class Training:
                 env=self.project.environment(**_SETTINGS, **self.env),
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                start_new_session=alone,
             )
         return self
 

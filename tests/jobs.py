@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -62,28 +63,48 @@ def curve_of(job: Job) -> list[tuple[object, ...]]:
     return [(point.step, *sorted(point.metrics.items())) for point in read(Path(job.folder) / "metrics.jsonl")]
 
 
-def train_until(job: Job, step: int | None, sent: signal.Signals = signal.SIGKILL, *, group: bool = False) -> int:
-    """Run a job in a process of its own, send it a signal when the curve reaches a step, and return its exit code.
+Hurt = Callable[["subprocess.Popen[bytes]"], None]
+"""What is done to a training."""
+
+
+def train_until(
+    job: Job,
+    step: int | None,
+    sent: signal.Signals | Hurt = signal.SIGKILL,
+    said: list[str] | None = None,
+    *,
+    group: bool = False,
+) -> int:
+    """Run a job in a process of its own, do something to it when the curve reaches a step, and return its exit code.
 
     Args:
         job: the training.
-        step: at which the signal is sent; None: it is left alone.
-        sent: the signal.
-        group: whether all processes get it that the job has begun.
+        step: at which it is done; None: it is left alone.
+        sent: a signal that is sent, or what is called.
+        said: takes what the process writes to stderr.
+        group: whether all processes get the signal that the job has begun.
     """
     folder = Path(job.folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "job.json").write_text(json.dumps(job.packed()), encoding="utf-8")
-    process = subprocess.Popen(
-        [sys.executable, "-c", _CHILD, str(folder / "job.json")],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    words = folder.with_name(f"{folder.name}.stderr")
+    with words.open("wb") as stderr:  # no pipe: whoever inherited it would be waited for
+        process = subprocess.Popen(
+            [sys.executable, "-c", _CHILD, str(folder / "job.json")],
+            env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            start_new_session=True,
+        )
     while process.poll() is None and step is not None:
         if any(point.step >= step for point in read(folder / "metrics.jsonl")):
-            tell = os.killpg if group else os.kill
-            tell(process.pid, sent)
+            if isinstance(sent, signal.Signals):
+                (os.killpg if group else os.kill)(process.pid, sent)
+            else:
+                sent(process)
             break
         time.sleep(0.01)
-    return process.wait(timeout=300)
+    code = process.wait(timeout=300)
+    if said is not None:
+        said.append(words.read_text(encoding="utf-8", errors="replace"))
+    return code

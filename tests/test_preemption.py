@@ -16,6 +16,8 @@ import pytest
 
 from jobs import curve_of, job_of, train_until, weights_of
 from projects import ROOT, Project, assert_friendly, runs_of
+from sluiceway.errors import Preempted
+from sluiceway.stages.frame import _sigterm_interrupts
 from sluiceway.training import driver
 from sluiceway.training.checkpoints import newest
 from sluiceway.training.job import Places
@@ -40,6 +42,21 @@ def test_a_signal_becomes_a_word_to_the_workers(tmp_path: Path) -> None:
     with heard(path):  # what an earlier attempt was told is over
         assert Ear(path).wish() == Wish.NOTHING
     assert Ear(path).wish() == Wish.NOTHING
+
+
+def test_a_second_signal_interrupts_and_still_asks_for_a_requeue(tmp_path: Path) -> None:
+    def told_twice() -> None:
+        with _sigterm_interrupts("train"), heard(tmp_path / "notice"):
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    before = {each: signal.getsignal(each) for each in orders()}
+    try:
+        with pytest.raises(Preempted, match="told to leave during train"):
+            told_twice()
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def test_a_full_disk_takes_the_word_too(small_disk: Path) -> None:

@@ -13,6 +13,7 @@
     ├── MissingPackage              an optional package is not installed
     ├── GateClosed                  a gate refused; carries the reason
     ├── TrainingError               training cannot go on
+    │   ├── LoaderLost              a process that reads batches was killed
     │   ├── NotFinite               the loss became NaN or infinite
     │   └── OutOfMemory             a batch does not fit
     ├── DiskFull                    there is no room for what must be written
@@ -101,6 +102,10 @@ class GateClosed(SluicewayError):
 
 class TrainingError(SluicewayError):
     """Training cannot go on."""
+
+
+class LoaderLost(TrainingError):
+    """A process that reads batches ahead was killed."""
 
 
 class NotFinite(TrainingError):

@@ -5,10 +5,13 @@ boundary, the validation loader goes through its split once. A batch is one gath
 """
 
 import ctypes
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -133,21 +136,39 @@ class EvaluationStream(IterableDataset[Batch]):
 
 def loader(stream: IterableDataset[Batch], processes: int = 0) -> DataLoader[Batch]:
     """Wrap a stream; batches are made by the stream itself."""
-    return DataLoader(stream, batch_size=None, num_workers=processes, worker_init_fn=_serve if processes else None)
+    return _Loader(stream, batch_size=None, num_workers=processes, worker_init_fn=_serve if processes else None)
+
+
+class _Loader(DataLoader[Batch]):
+    """Begins its processes deaf to signals that go to a whole group: they inherit it, so there is no moment before."""
+
+    def __iter__(self) -> Any:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _ORDERS)
+        try:
+            return super().__iter__()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _serve(number: int) -> None:
-    """Let a loader process leave its end to the one that reads from it: it hears no signal that goes to a whole group.
+    """Let a loader process leave its end to the one that reads from it.
 
     A training that is told to leave still needs the batches up to the step after which it saves. PyTorch lets a loader
     live for 5 s beyond its reader; this one ends with it.
     """
-    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(each, signal.SIG_IGN)
+    threading.Thread(target=_until_dismissed, name="dismissed", daemon=True).start()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def _until_dismissed() -> None:
+    """End when the reader itself says so, as PyTorch does when it is done with a loader."""
+    while (said := signal.sigwaitinfo(_ORDERS)).si_pid != os.getppid() or said.si_signo != signal.SIGTERM:
+        pass
+    os._exit(0)
+
+
+_ORDERS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 _PR_SET_PDEATHSIG = 1
 """From ``sys/prctl.h``: which signal comes when the thread ends that began this process."""
 

@@ -32,7 +32,7 @@ class Clock:
     """Adds up seconds by kind of work."""
 
     seconds: dict[Work, float] = field(default_factory=dict)
-    _started: float = field(default_factory=lambda: psutil.Process().create_time())
+    _started: float = field(default_factory=lambda: time.monotonic() - _age())
 
     @contextmanager
     def __call__(self, work: Work) -> Iterator[None]:
@@ -55,7 +55,12 @@ class Clock:
     @property
     def total(self) -> float:
         """Seconds since the process was started."""
-        return time.time() - self._started
+        return time.monotonic() - self._started
+
+
+def _age() -> float:
+    """Return the seconds since this process was started, as far as the machine's clock was not set meanwhile."""
+    return max(0.0, time.time() - psutil.Process().create_time())
 
 
 @contextmanager

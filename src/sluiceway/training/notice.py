@@ -74,15 +74,19 @@ def heard(path: Path) -> Iterator[None]:
     def hear(signum: int, frame: FrameType | None) -> None:
         let_go_of_terminal(signum)
         told.append(signum)
-        if len(told) > 1:
-            raise KeyboardInterrupt
-        try:
-            with path.open("r+b") as file:
+        if len(told) == 1:
+            with suppress(OSError), path.open("r+b") as file:  # else nobody can be told
                 file.write(_LEAVE)
-        except OSError:  # nobody can be told
-            raise KeyboardInterrupt from None
+                return
+        if callable(
+            earlier := before[signal.Signals(signum)]
+        ):  # so that whoever takes the interruption knows what it was
+            earlier(signum, frame)
+        raise KeyboardInterrupt
 
-    before = {each: signal.signal(each, hear) for each in orders()}
+    before = {each: signal.getsignal(each) for each in orders()}
+    for each in before:
+        signal.signal(each, hear)
     try:
         yield
     finally:

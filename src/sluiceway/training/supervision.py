@@ -32,7 +32,7 @@ from ray.train.v2._internal.execution.scaling_policy import (
 from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
 from ray.train.v2.torch.torch_trainer import TorchTrainer
 
-from sluiceway.errors import Preempted, SluicewayError, TrainingError
+from sluiceway.errors import LoaderLost, Preempted, SluicewayError, TrainingError
 from sluiceway.training.checkpoints import newest_step
 from sluiceway.training.failures import End, Failure, Patience, note, say
 from sluiceway.training.job import Job, Places
@@ -145,7 +145,7 @@ class Retries(FailurePolicy):
 def _end(error: Exception, *, hung: bool) -> End:
     if hung or isinstance(error, WorkerHealthCheckTimeoutError):
         return "hung"
-    if isinstance(error, WorkerGroupStartupFailedError):
+    if isinstance(error, WorkerGroupStartupFailedError | LoaderLost):
         return "lost"
     if isinstance(error, WorkerHealthCheckFailedError):
         cause = error.health_check_failure

@@ -6,11 +6,13 @@ Only rank 0 writes. Workers know neither DVC nor MLflow: their words are files i
 import logging
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sluiceway.config import PipelineParams, parse
-from sluiceway.errors import Preempted
+from sluiceway.errors import LoaderLost, Preempted
 from sluiceway.training.job import Job, Places
 
 if TYPE_CHECKING:
@@ -110,7 +112,7 @@ def _train(job: Job, pulse: "Pulse", started: float) -> None:
     if train.compile:
         learner.model.compile()
     try:
-        with shortage_named(learner, params, share.world):
+        with _loaders_named(train.loader_processes), shortage_named(learner, params, share.world):
             _fit(trainer, learner, loader(training, train.loader_processes), loader(validation))
         pulse.beat()
         keeper.finish(learner)
@@ -118,6 +120,26 @@ def _train(job: Job, pulse: "Pulse", started: float) -> None:
         keeper.close()
         if spool:
             spool.close()
+
+
+@contextmanager
+def _loaders_named(processes: int) -> Iterator[None]:
+    """Say that a loader was killed, where PyTorch raises it out of wherever the worker happens to be.
+
+    Raises:
+        LoaderLost: instead.
+    """
+    try:
+        yield
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        if not processes or (isinstance(error, RuntimeError) and "DataLoader worker" not in str(error)):
+            raise
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise LoaderLost(
+            f"a process that reads batches is gone: {said}",
+            hint="the system's log says what ended it; where memory ran out, lower train.loader_processes (now "
+            f"{processes}). The same command goes on from the newest checkpoint",
+        ) from error
 
 
 def _fit(trainer: Any, learner: Any, training: Any, validation: Any) -> None:
