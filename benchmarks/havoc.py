@@ -37,7 +37,8 @@ KINDS: dict[str, dict[str, object]] = {
     "two": {"workers": 2},
     "fsdp": {"workers": 2, "strategy": "fsdp"},
 }
-SIGTERM_EXITS = (0, 75)
+_DEAF = 5.0
+"""Seconds in which a stage may still be starting: then SIGTERM just ends it, and nothing is lost."""
 
 
 class Wrong(Exception):
@@ -81,9 +82,10 @@ def _tell(training: Training, dice: random.Random) -> str:
 def _ask(training: Training, dice: random.Random) -> str:
     """Tell the group to leave, and let it."""
     assert training.process
+    right = _exits(training)
     os.killpg(training.process.pid, signal.SIGTERM)
     code = training.end()
-    if code not in SIGTERM_EXITS:
+    if code not in right:
         raise Wrong(f"SIGTERM to the group ended with {code}")
     return f"SIGTERM group: {code}"
 
@@ -91,14 +93,22 @@ def _ask(training: Training, dice: random.Random) -> str:
 def _ask_twice(training: Training, dice: random.Random) -> str:
     """Tell the stage twice: the second time interrupts."""
     assert training.process
+    right = _exits(training)
     for _ in range(2):
         with suppress(ProcessLookupError):
             training.process.terminate()
         time.sleep(dice.uniform(0, 0.5))
     code = training.end()
-    if code not in SIGTERM_EXITS:
+    if code not in right:
         raise Wrong(f"two SIGTERM ended with {code}")
     return f"SIGTERM twice: {code}"
+
+
+def _exits(training: Training) -> tuple[int, ...]:
+    """Return the codes with which a training may end that is told to leave now."""
+    assert training.process
+    age = time.time() - psutil.Process(training.process.pid).create_time()
+    return (0, 75, -signal.SIGTERM) if age < _DEAF else (0, 75)
 
 
 def _pause(training: Training, dice: random.Random) -> str:
@@ -159,6 +169,7 @@ def chain(lab: Lab, name: str, kind: str, dice: random.Random, damage: float) ->
     whole, training = lab.undisturbed(options), lab.training(name, options)
     last = max(whole.losses())
     did: list[str] = []
+    ended = False
     for _ in range(LINKS):
         reached = _step(training)
         training.start(alone=True)
@@ -177,10 +188,11 @@ def chain(lab: Lab, name: str, kind: str, dice: random.Random, damage: float) ->
         _gone(training)
         hurt = _damage(training, dice, damage)
         did += hurt
-        if not training.folder and (training.project.root / "models" / "digits" / "manifest.json").exists():
-            break  # it came to its end
+        ended = not training.folder and (training.project.root / "models" / "digits" / "manifest.json").exists()
+        if ended:
+            break  # it came to its end; to begin again would be another training
     for _ in range(3):
-        if training.start(alone=True).end() == 0:
+        if ended or training.start(alone=True).end() == 0:
             break
     else:
         raise Wrong(f"{did}: it does not come to its end:\n{training.said()}")
