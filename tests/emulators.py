@@ -25,7 +25,7 @@ ACCOUNT, SECRET = "ann", b64encode(b"a key that nobody may see").decode()
 
 @dataclass
 class Emulator:
-    """A server that keeps what it is given, so that it may be killed and started again."""
+    """A server that keeps what it is given, so that it may be stopped and started again."""
 
     command: list[str]
     url: str
@@ -56,7 +56,7 @@ class Emulator:
 
     def away(self) -> threading.Thread:
         """Be gone until somebody has asked in vain; the thread ends when the server is back."""
-        self.kill()
+        self.stop()
         nobody = socket.create_server(("127.0.0.1", self.port))
 
         def wait() -> None:
@@ -83,10 +83,11 @@ class Emulator:
         """Return a client."""
         return file_system(self.url.partition("://")[0])
 
-    def kill(self) -> None:
+    def stop(self) -> None:
+        """Let it write what it has: Azurite keeps its list of objects in memory for a while."""
         if self.process:
-            self.process.kill()
-            self.process.wait()
+            self.process.terminate()
+            self.process.wait(timeout=60)
             self.process = None
 
 

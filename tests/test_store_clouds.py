@@ -47,7 +47,7 @@ def cloud(request, tmp_path, monkeypatch):
         emulator.make()
         yield emulator
     finally:
-        emulator.kill()
+        emulator.stop()
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_a_store_that_was_away_is_asked_again(cloud, tmp_path):
 def test_a_store_that_stays_away_is_told_in_time(cloud, tmp_path, monkeypatch):
     """The libraries by themselves would ask for minutes."""
     index = written(tmp_path / "index", Store(cloud.url))
-    cloud.kill()
+    cloud.stop()
     monkeypatch.setattr(storing, "_PATIENCE", 0.5)
     monkeypatch.setattr(storing, "_LEAST", 0.5)
     system, limits = cloud.system(), []
@@ -149,7 +149,7 @@ def azurite(tmp_path, monkeypatch):
     emulator = emulators.azure(tmp_path / "server")
     emulator.start()
     yield emulator
-    emulator.kill()
+    emulator.stop()
 
 
 @pytest.mark.parametrize("key", [b64encode(b"another").decode(), "no-base64"])

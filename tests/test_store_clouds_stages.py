@@ -58,7 +58,7 @@ def moved(
             assert ran == ["preprocess@digits", "train@digits"]
             yield Moved(project, cloud, sum(cloud.system().size(path) for path in cloud.objects()))
         finally:
-            cloud.kill()
+            cloud.stop()
             emulators.forget()
 
 
