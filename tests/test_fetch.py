@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from servers import Server
 from sluiceway.data import fetch as fetching
-from sluiceway.data import sources
-from sluiceway.data.fetch import Kept, Wanted, fetch, public
+from sluiceway.data import protocols, sources
+from sluiceway.data.fetch import Kept, Wanted, fetch
 from sluiceway.data.measuring.measure_all import measure_all
 from sluiceway.data.places import fetched
+from sluiceway.data.protocols import public
 from sluiceway.data.sources import Shelf, load
 from sluiceway.data.table import BadExample, read_table
 from sluiceway.errors import DataError
@@ -177,19 +178,19 @@ def test_other_protocols_are_set_aside(uri, kept):
         fetch(uri, kept, Wanted())
 
 
-@pytest.mark.parametrize(("protocol", "package"), [("s3", "sluiceway[s3]"), ("gs", "gcsfs")])
+@pytest.mark.parametrize(("protocol", "package"), [("s3", "sluiceway[s3]"), ("gs", "sluiceway[gcs]")])
 def test_a_missing_package_is_named(protocol, package, kept, monkeypatch):
     import fsspec
 
     def missing(name, **options):
         raise ImportError(f"Install {name}fs")
 
-    fetching._file_system.cache_clear()
-    monkeypatch.setattr(fsspec, "filesystem", missing)
+    protocols._file_system.cache_clear()
+    monkeypatch.setattr(fsspec, "get_filesystem_class", missing)
     with pytest.raises(DataError, match=f"{protocol}:// cannot be fetched") as caught:
         fetch(f"{protocol}://bucket/1", kept, Wanted())
     assert package in caught.value.hint
-    fetching._file_system.cache_clear()
+    protocols._file_system.cache_clear()
 
 
 def test_local_files_have_uris_too(tmp_path, kept):
@@ -202,10 +203,10 @@ def test_a_bucket_is_spoken_to_with_the_keys_of_the_environment(server, kept, mo
         monkeypatch.setenv(f"AWS_{name}", value)
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{server.host}")
     server.contents["/photos/a%20b/1.jpg"] = b"one"
-    fetching._file_system.cache_clear()
+    protocols._file_system.cache_clear()
     assert fetch("s3://photos/a b/1.jpg", kept, Wanted(size=3)) == b"one"
     assert "Credential=ann/" in server.seen[0][0]
-    fetching._file_system.cache_clear()
+    protocols._file_system.cache_clear()
 
 
 # What is kept

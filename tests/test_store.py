@@ -25,8 +25,7 @@ from hypothesis import strategies as st
 from projects import BIN, ROOT
 from servers import Server
 from sluiceway.config import Sharding, parse
-from sluiceway.data import fetch as fetching
-from sluiceway.data import seals
+from sluiceway.data import protocols, seals
 from sluiceway.data import store as storing
 from sluiceway.data.ahead import Ahead
 from sluiceway.data.cache import LIMIT, Cache
@@ -75,7 +74,7 @@ def taken(host):
     (host / "locks").mkdir(parents=True, exist_ok=True)
     with (host / "locks" / "count").open("wb") as lock:  # nothing is dropped or admitted meanwhile
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for folder in ("drafts", "contents"):
+        for folder in ("promises", "drafts", "contents"):
             for path in (host / folder).glob("*"):
                 name, _, promised = path.name.partition(".")
                 with contextlib.suppress(FileNotFoundError):  # a draft became a content, which counts once
@@ -136,11 +135,15 @@ def test_places_are_let_through(url):
     assert parse(Sharding, {"store": url}, Path("params.yaml")).store == url
 
 
-def test_a_protocol_without_its_package_says_which(tmp_path):
-    for url, package in (("az://container/shards", "adlfs"), ("gs://bucket/shards", "gcsfs")):
-        with pytest.raises(DataError, match="cannot be fetched") as caught:
-            written(tmp_path / "x", Store(url))
-        assert f"pip install '{package}'" in caught.value.hint
+@pytest.mark.parametrize(("protocol", "package"), [("az", "sluiceway[azure]"), ("gs", "sluiceway[gcs]")])
+def test_a_protocol_without_its_package_says_which(protocol, package, tmp_path, monkeypatch):
+    for module in ("adlfs", "gcsfs"):
+        monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, protocol, raising=False)
+    protocols._file_system.cache_clear()
+    with pytest.raises(DataError, match=f"{protocol}:// cannot be fetched") as caught:
+        written(tmp_path / "x", Store(f"{protocol}://bucket/shards"))
+    assert f"pip install '{package}'" in caught.value.hint
 
 
 # What is read.
@@ -223,7 +226,7 @@ def test_processes_share_the_cache_and_keep_its_bound_together(tmp_path, host):
         most = max(most, taken(host))
     assert [process.exitcode for process in processes] == [0] * 4
     assert 4_000 < most <= 8_000
-    assert list((host / "drafts").iterdir()) == []
+    assert list((host / "drafts").iterdir()) == list((host / "promises").iterdir()) == []
 
 
 def test_a_file_that_is_read_does_not_make_room(tmp_path):
@@ -270,14 +273,17 @@ def test_the_draft_of_a_killed_process_is_dropped(tmp_path):
         stdout=subprocess.PIPE,
     )
     assert process.stdout.readline() == b"half\n"
-    draft = tmp_path / "cache" / "drafts" / f"{'a' * 64}.10"
-    assert draft.exists()
+    draft = tmp_path / "cache" / "drafts" / ("a" * 64)
+    promise = tmp_path / "cache" / "promises" / f"{'a' * 64}.10"
+    assert draft.read_bytes() == b"half"
+    assert promise.exists()
     process.send_signal(signal.SIGKILL)
     process.wait()
     process.stdout.close()
     cache = Cache(lambda file, target: target.write_bytes(b"x" * file.size), tmp_path / "cache", limit=10)
     cache.ensure(File("b", "b" * 64, 10))
     assert not draft.exists()
+    assert not promise.exists()
     cache.ensure(File("a", "a" * 64, 10))
     assert [path.name for path in (tmp_path / "cache" / "contents").iterdir()] == ["a" * 64]
 
@@ -381,6 +387,26 @@ def test_only_what_is_read_is_hashed(tmp_path, hashed):
     assert set(hashed) == {"train-00001.x.npy", "train-00001.y.npy"}
 
 
+def test_a_download_that_its_library_begins_anew_is_still_promised_its_room(tmp_path):
+    """Google's removes a file that came half, and writes another one of that name."""
+    contents = {name: (name * 10).encode() for name in "ab"}
+
+    def get(file, target):
+        target.write_bytes(b"half")
+        target.unlink()
+        target.write_bytes(contents[file.name])
+        if file.name == "a":  # another process looks for room meanwhile
+            assert list(cache._promised()) == [10]
+        assert target.exists()
+
+    cache = Cache(get, tmp_path / "cache", limit=20)
+    for name, content in contents.items():
+        file = File(name, hashlib.sha256(content).hexdigest(), 10)
+        with cache.held(file) as path:
+            assert path.read_bytes() == content
+    assert list((tmp_path / "cache" / "promises").iterdir()) == []
+
+
 def test_where_seals_cannot_be_kept_each_process_hashes(tmp_path, hashed, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv(FOLDER, str(tmp_path / "file"))
@@ -427,7 +453,7 @@ def test_a_folder_of_somebody_else_is_not_used(tmp_path, monkeypatch):
 
 @pytest.fixture
 def server(monkeypatch):
-    monkeypatch.setattr(fetching, "_PATIENCE", 5.0)
+    monkeypatch.setattr(protocols, "_PATIENCE", 5.0)
     server = Server()
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
     yield server
@@ -471,6 +497,18 @@ def test_a_server_that_is_gone_is_an_error_with_a_way_out(tmp_path, server, monk
         ShardedSplit(index, "train").fetch(np.arange(4))
     assert not isinstance(caught.value, CorruptShard)
     assert "credentials" in caught.value.hint
+
+
+def test_a_server_that_takes_a_request_and_never_answers_is_told(tmp_path, server, monkeypatch):
+    monkeypatch.setattr(storing, "_PATIENCE", 0.1)
+    monkeypatch.setattr(storing, "_LEAST", 0.5)
+    monkeypatch.setattr(protocols, "_PATIENCE", 600.0)  # the library would wait
+    protocols._file_system.cache_clear()
+    index = served(tmp_path, server)
+    server.delay = 600.0
+    with pytest.raises(DataError, match=r"refused train-00000\.x\.npy, at http.*: no answer came in time"):
+        ShardedSplit(index, "train").fetch(np.arange(4))
+    protocols._file_system.cache_clear()
 
 
 def test_what_a_server_lost_is_missing_at_once(tmp_path, server):
@@ -632,7 +670,7 @@ def bucket(tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "ann")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    fetching._file_system.cache_clear()
+    protocols._file_system.cache_clear()
     fsspec.get_filesystem_class("s3").clear_instance_cache()  # an earlier test's server is another one
     try:
         while True:
@@ -646,7 +684,7 @@ def bucket(tmp_path, monkeypatch):
     finally:
         process.kill()
         process.wait()
-        fetching._file_system.cache_clear()
+        protocols._file_system.cache_clear()
         fsspec.get_filesystem_class("s3").clear_instance_cache()
 
 

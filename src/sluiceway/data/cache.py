@@ -1,9 +1,10 @@
 """Shards from elsewhere on a host's own disk: never more bytes than allowed, shared by all processes of the host.
 
 What was not used for longest makes room. A file that is being read is locked against that; none is mapped for longer
-than one gather takes, so the bound is one of the disk too. A download is a draft under its final size until its hash is
-right, and then renamed: after a crash at any moment the cache is whole, and the draft of a dead process is dropped by
-the next one that needs room.
+than one gather takes, so the bound is one of the disk too. A download has a promise of room: an empty file, named with
+its final size and locked meanwhile. When its hash is right it is renamed. After a crash at any moment the cache is
+whole, and what a dead process was promised is dropped, with its bytes, by the next one that needs room. The bytes
+themselves cannot carry the lock: Google's library removes a file that came half, and writes another one.
 """
 
 import fcntl
@@ -39,7 +40,9 @@ class Cache:
     def __init__(self, get: Get, folder: Path | None = None, limit: int | None = None) -> None:
         folder = folder or local_folder()
         self._get = get
-        self._contents, self._drafts, self._locks = (folder / name for name in ("contents", "drafts", "locks"))
+        self._contents, self._drafts, self._promises, self._locks = (
+            folder / name for name in ("contents", "drafts", "promises", "locks")
+        )
         self._seals = Seals(folder / "seals")
         self.limit = limit if limit is not None else allowed_bytes(LIMIT, _LIMIT_GB)
 
@@ -87,7 +90,7 @@ class Cache:
         return self._seals.holds(file.sha256, descriptor) or not self._seals.fault(file.sha256, path, file.sha256)
 
     def _fetch(self, file: File) -> None:
-        for folder in (self._contents, self._drafts, self._locks):
+        for folder in (self._contents, self._drafts, self._promises, self._locks):
             folder.mkdir(parents=True, exist_ok=True)
         content = self._contents / file.sha256
         with (self._locks / file.sha256[:3]).open("wb") as lock, locked(lock.fileno(), fcntl.LOCK_EX):
@@ -96,17 +99,17 @@ class Cache:
             with self._draft(file) as draft:
                 self._get(file, draft)
                 draft.replace(content)
-            with content.open("rb") as handle:
+            with suppress(FileNotFoundError), content.open("rb") as handle:  # or it made room already
                 self._seals.put(file.sha256, handle.fileno())
 
     @contextmanager
     def _draft(self, file: File) -> Iterator[Path]:
-        """Give a file to write to, for which there is room."""
-        path = self._drafts / f"{file.sha256}.{file.size}"
+        """Give a path to write to, for which there is room."""
+        promise, path = self._promises / f"{file.sha256}.{file.size}", self._drafts / file.sha256
         while True:
             with self._counting():
                 if self._make_room(file):
-                    handle = path.open("wb")
+                    handle = promise.open("wb")
                     fcntl.flock(handle, fcntl.LOCK_EX)
                     break
             time.sleep(_TURN)
@@ -114,6 +117,7 @@ class Cache:
             yield path
         finally:
             path.unlink(missing_ok=True)
+            promise.unlink(missing_ok=True)
             fcntl.flock(handle, fcntl.LOCK_UN)
             handle.close()
 
@@ -142,9 +146,10 @@ class Cache:
 
     def _promised(self) -> Iterator[int]:
         """Yield the sizes of drafts that are being written, and drop those that a dead process left."""
-        for path in self._drafts.iterdir():
-            if not _dropped(path):
-                yield int(path.name.rpartition(".")[2])
+        for promise in self._promises.iterdir():
+            name, _, size = promise.name.partition(".")
+            if not _dropped(promise, self._drafts / name):
+                yield int(size)
 
     def _used(self, path: Path) -> int:
         try:
@@ -153,8 +158,8 @@ class Cache:
             return path.stat().st_mtime_ns
 
 
-def _dropped(path: Path) -> bool:
-    """Remove a file that nobody reads or writes."""
+def _dropped(path: Path, *with_it: Path) -> bool:
+    """Remove a file that nobody reads or writes, and ahead of it what goes with it."""
     try:
         handle = path.open("rb")
     except FileNotFoundError:
@@ -164,6 +169,7 @@ def _dropped(path: Path) -> bool:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
-        path.unlink(missing_ok=True)
+        for each in (*with_it, path):
+            each.unlink(missing_ok=True)
         fcntl.flock(handle, fcntl.LOCK_UN)
         return True

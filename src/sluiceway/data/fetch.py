@@ -6,74 +6,28 @@ a presigned one. They are never part of an id, a message or a file's name: :func
 
 import hashlib
 import os
-import re
 import time
 from collections import Counter
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from sluiceway.data.places import allowed_bytes
+from sluiceway.data.protocols import PROTOCOLS, URI, file_system, locks_out, public, words
 from sluiceway.data.table import BadExample
 from sluiceway.errors import DataError
 
-if TYPE_CHECKING:
-    from fsspec import AbstractFileSystem
-
-PROTOCOLS: Mapping[str, str] = {
-    "file": "",
-    "memory": "",
-    "http": "fsspec[http]",
-    "https": "fsspec[http]",
-    "s3": "sluiceway[s3]",
-    "gs": "gcsfs",
-    "az": "adlfs",
-    "abfs": "adlfs",
-}
-"""What can be fetched, and the package that brings it."""
 LIMIT = "SLUICEWAY_FETCHED_GB"
 """Names the environment variable with the gigabytes that may be kept."""
 _LIMIT_GB = 20.0
 _TRIES, _WAIT = 3, 0.5
 """How often a fetch is tried, and the seconds before the second time; twice as long before each further one."""
-_PATIENCE = 60.0
-"""Seconds a fetch by HTTP may take."""
 _GIVE_UP = 20
 """Fetches from one host that fail in a row, with none before that did not, after which the host is out of reach."""
 _SWEEP = 16
 """The part of the limit that is written between two looks at how much is kept: one in so many."""
-_URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
-_SECRET = re.compile(
-    r"x-(amz|goog|oss|ms)-.*|awsaccesskeyid|googleaccessid|signature|sig|expires|policy|key-pair-id|se|sp|spr|sr|st|sv|"
-    r"sk[a-z]+|.*(token|secret|password|passwd|credential|api_?key|auth).*|key",
-    re.IGNORECASE,
-)
-"""Names of a query's fields that let somebody in, or belong to what does."""
-
-
-def is_uri(text: str) -> bool:
-    """Whether a text names something by protocol, such as ``s3://`` or ``https://``."""
-    return _URI.match(text) is not None
-
-
-def public(uri: str) -> str:
-    """Return a URI without what may let somebody in.
-
-    User, password and fragment are left out; of a query there is a digest alone, of its fields without signature and
-    tokens: ``https://host/get?~1f0c9d2a``.
-    """
-    try:
-        parts = urlsplit(uri)
-        query = [(name, value) for name, value in parse_qsl(parts.query, True) if not _SECRET.fullmatch(name)]
-        plain = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-    except ValueError:
-        return uri.partition("?")[0].rpartition("@")[2]
-    return f"{plain}?~{hashlib.sha256(urlencode(query).encode()).hexdigest()[:8]}" if query else plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +154,7 @@ _lock = Lock()
 
 
 def _fetch(uri: str) -> bytes:
-    match = _URI.match(uri)
+    match = URI.match(uri)
     protocol = match.group(1).lower() if match else ""
     if protocol not in PROTOCOLS or "::" in uri:
         raise BadExample("bad_uri", f"{public(uri)} is none of {', '.join(f'{name}://' for name in PROTOCOLS)}")
@@ -214,7 +168,7 @@ def _fetch(uri: str) -> bytes:
             raise BadExample("not_found", f"nothing is at {public(uri)}") from None
         except Exception as error:  # noqa: BLE001  each store's library has errors of its own
             fault = words(error, uri)
-            if turn + 1 < _TRIES and not isinstance(error, PermissionError):
+            if turn + 1 < _TRIES and not locks_out(error):
                 time.sleep(_WAIT * 2**turn)
                 continue
             _note(host, reached=False, fault=fault)
@@ -222,16 +176,6 @@ def _fetch(uri: str) -> bytes:
         _note(host, reached=True)
         return payload
     raise AssertionError("the last try returns or raises")
-
-
-def words(error: Exception, uri: str) -> str:
-    """Say what went wrong, without the URI, which may let somebody in."""
-    status = getattr(error, "status", None)
-    if status:
-        return f"status {status}"
-    said = str(error).replace(uri, public(uri)).splitlines()
-    told = re.sub(r"\S+://\S+", lambda found: public(found.group()), said[0]) if said else ""
-    return f"{type(error).__name__}{': ' if told else ''}{told[:120]}"
 
 
 def _note(host: str, *, reached: bool, fault: str = "") -> None:
@@ -247,31 +191,3 @@ def _note(host: str, *, reached: bool, fault: str = "") -> None:
                     f"{host} is out of reach: the first {_GIVE_UP} fetches failed, the last with {fault}",
                     hint="is the network up, and do the environment's credentials fit? What came before is kept",
                 )
-
-
-def file_system(protocol: str) -> "AbstractFileSystem":
-    """Return how a protocol is spoken.
-
-    Raises:
-        DataError: the package for it is not installed.
-    """
-    return _file_system(protocol, os.getpid())
-
-
-@lru_cache(maxsize=16)
-def _file_system(protocol: str, _process: int) -> "AbstractFileSystem":
-    """Make one for each process: connections and their thread do not outlive a fork."""
-    import fsspec
-
-    options: dict[str, Any] = {}
-    try:
-        if protocol in ("http", "https"):
-            import aiohttp
-
-            options = {"client_kwargs": {"timeout": aiohttp.ClientTimeout(total=_PATIENCE)}}
-        return fsspec.filesystem(protocol, **options)
-    except (ImportError, ValueError) as error:
-        raise DataError(
-            f"{protocol}:// cannot be fetched: {error}",
-            hint=f"pip install '{PROTOCOLS.get(protocol, 'the package that speaks it')}'",
-        ) from None

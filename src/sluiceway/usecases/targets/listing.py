@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Literal
 
 from sluiceway.data.census import not_understood, unpack
-from sluiceway.data.fetch import Wanted, is_uri, public
+from sluiceway.data.fetch import Wanted
 from sluiceway.data.folders import names_below, suffix_of
 from sluiceway.data.lists import List, Record, column_of, open_list
+from sluiceway.data.protocols import is_uri, public
 from sluiceway.data.roles import ListParams, Roles, named_lists, sided, tables_among
 from sluiceway.data.sides import side_of, split_folders, split_names
 from sluiceway.data.sources import content_at
