@@ -270,7 +270,7 @@ def cluster(nodes: int, *, stock: bool = False) -> Iterator[tuple[Any, list[Any]
     """
     from sluiceway.launch.cluster import settle
 
-    before = dict(os.environ)
+    before, handler = dict(os.environ), signal.getsignal(signal.SIGTERM)  # a node of Ray's takes the latter for itself
     os.environ |= _SETTINGS
     os.environ["RAY_AUTH_MODE"] = "token"
     os.environ["RAY_AUTH_TOKEN"] = _TOKEN
@@ -288,6 +288,7 @@ def cluster(nodes: int, *, stock: bool = False) -> Iterator[tuple[Any, list[Any]
         yield made, with_one, {"RAY_ADDRESS": made.address} | {name: os.environ[name] for name in names}
     finally:
         made.shutdown()
+        signal.signal(signal.SIGTERM, handler)
         os.environ.clear()
         os.environ.update(before)
         _forget_token()

@@ -156,7 +156,7 @@ def test_a_job_that_is_killed_leaves_nothing_in_the_way(kept: Kept) -> None:
     listed = [
         json.loads(path.read_text(encoding="utf-8"))["event"] for path in sorted(kept.folder.glob("runs/*/run.json"))
     ]
-    assert listed == ["", "promoted"]
+    assert listed == ["lost", "promoted"]
 
 
 def test_cancel_ends_what_a_killed_job_left_behind_with_its_work_saved(kept: Kept) -> None:

@@ -396,7 +396,7 @@ def test_a_download_that_its_library_begins_anew_is_still_promised_its_room(tmp_
         target.unlink()
         target.write_bytes(contents[file.name])
         if file.name == "a":  # another process looks for room meanwhile
-            assert list(cache._promised()) == [10]
+            assert dict(cache._promised()) == {target.name: 10}
         assert target.exists()
 
     cache = Cache(get, tmp_path / "cache", limit=20)
@@ -405,6 +405,18 @@ def test_a_download_that_its_library_begins_anew_is_still_promised_its_room(tmp_
         with cache.held(file) as path:
             assert path.read_bytes() == content
     assert list((tmp_path / "cache" / "promises").iterdir()) == []
+
+
+def test_a_draft_that_has_just_become_a_content_takes_its_room_once(tmp_path):
+    contents = {name: name.encode() * 10 for name in "abc"}
+    cache = Cache(lambda file, target: target.write_bytes(contents[file.name]), tmp_path / "cache", limit=30)
+    a, b, c = (File(name, hashlib.sha256(content).hexdigest(), 10) for name, content in contents.items())
+    cache.ensure(a)
+    cache.ensure(b)
+    with (tmp_path / "cache" / "promises" / f"{b.sha256}.10").open("wb") as promise:  # is not taken away yet
+        fcntl.flock(promise, fcntl.LOCK_EX)
+        cache.ensure(c)
+    assert {path.name for path in (tmp_path / "cache" / "contents").iterdir()} == {a.sha256, b.sha256, c.sha256}
 
 
 def test_where_seals_cannot_be_kept_each_process_hashes(tmp_path, hashed, monkeypatch):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from sluiceway.data.contract.expectations import ExpectationResult, read_suite, run_suite
@@ -106,6 +106,14 @@ def shapes(rows: int, seed: int) -> dict[str, Any]:
 
 class TestOwnTable:
     @settings(max_examples=15, phases=UNSHRUNK)
+    @example(
+        # No deviation, but quartiles.
+        numbers=[0, -1e-05, 1.7976931348623157e308, -4.9e16, -4.1e16, 2.2e-309, -1.3e194, 127.5, -7.8e48],
+        whole=[0],
+        texts=[None],
+        times=8,
+        target="number",
+    )
     @given(
         numbers=st.lists(st.none() | st.floats(), min_size=1, max_size=80),
         whole=st.lists(st.none() | st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=80),

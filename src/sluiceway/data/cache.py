@@ -129,13 +129,14 @@ class Cache:
     def _make_room(self, file: File) -> bool:
         """Drop what was not used for longest; False: what is left is in use."""
         self.refuse_if_too_large(file)
-        total = file.size + sum(self._promised())  # ahead of what is there: a draft may become a content meanwhile
+        promised = dict(self._promised())  # ahead of what is there: a draft may become a content meanwhile
+        total = file.size + sum(promised.values())
         found = []
         for path in self._contents.iterdir():
             with suppress(FileNotFoundError):
                 size = path.stat().st_size
                 found.append((self._used(path), size, path))
-                total += size
+                total += 0 if path.name in promised else size
         for _, size, path in sorted(found):
             if total <= self.limit:
                 break
@@ -144,12 +145,12 @@ class Cache:
                 total -= size
         return total <= self.limit
 
-    def _promised(self) -> Iterator[int]:
-        """Yield the sizes of drafts that are being written, and drop those that a dead process left."""
+    def _promised(self) -> Iterator[tuple[str, int]]:
+        """Yield name and size of drafts that are being written, and drop those that a dead process left."""
         for promise in self._promises.iterdir():
             name, _, size = promise.name.partition(".")
             if not _dropped(promise, self._drafts / name):
-                yield int(size)
+                yield name, int(size)
 
     def _used(self, path: Path) -> int:
         try:

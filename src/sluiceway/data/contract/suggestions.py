@@ -302,7 +302,7 @@ def _level(seen: Numbers, column: str) -> Iterator[Entry]:
     said = f"{seen.say(middle)} seen; from the 10th to the 90th percentile. Another unit shows here."
     if bounds := between(low, high):
         yield _expect("column_median_to_be_between", said, {"column": column, **bounds})
-    if tenth <= 0 <= ninth and quarter < three and not seen.endless:
+    if tenth <= 0 <= ninth and quarter < three and not seen.endless and math.isfinite(seen.values.std()):
         # About zero, a smaller unit does not show in the median.
         width = (three - quarter) / 4
         said = f"The middle half spans {seen.say(three - quarter)}; a quarter of that. A smaller unit shows here."
