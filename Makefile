@@ -21,7 +21,7 @@ demo: setup  ## Raw data to a registered model: the digits pipeline
 	@sluiceway show digits
 
 test: setup  ## All tests
-	@pytest -n 3 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+	@pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 check: setup  ## Lint, format, types, import directions
 	@ruff check .
