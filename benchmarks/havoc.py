@@ -30,7 +30,13 @@ from lab import Lab, Training
 
 LINKS = 5
 """Faults in a chain."""
-RECIPE: dict[str, object] = {"accumulate": 2, "schedule": "one_cycle", "warmup": 0.2, "checkpoint_every": 40}
+RECIPE: dict[str, object] = {
+    "epochs": 200.0,
+    "accumulate": 2,
+    "schedule": "one_cycle",
+    "warmup": 0.2,
+    "checkpoint_every": 40,
+}
 KINDS: dict[str, dict[str, object]] = {
     "one": {},
     "loaders": {"loader_processes": 2},
@@ -218,8 +224,11 @@ def _wait(training: Training, true: Callable[[], bool], limit: float = 240.0) ->
         time.sleep(0.01)
 
 
-def _gone(training: Training, limit: float = 60.0) -> None:
-    """Wait until no process works in the training's folder any more."""
+def _gone(training: Training, limit: float = 150.0) -> None:
+    """Wait until no process works in the training's folder any more.
+
+    Ray's agents look for a dead head for a minute before they end.
+    """
     last = time.monotonic() + limit
     while left := [each for each in psutil.process_iter() if _works_in(each, training.project.root)]:
         if time.monotonic() > last:

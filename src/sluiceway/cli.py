@@ -5,6 +5,7 @@ A command imports what it runs only when it runs, so that ``sluiceway --help`` a
 
 import errno
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sluiceway import __version__, cli_job, cli_server
-from sluiceway.errors import SluicewayError
+from sluiceway.errors import Preempted, SluicewayError
 
 if TYPE_CHECKING:
     from sluiceway.usecases.pipeline import Pipeline
@@ -293,6 +294,12 @@ def _debugging() -> bool:
 
 
 def _fail(error: SluicewayError) -> None:
+    if isinstance(error, Preempted):
+        for each in (
+            signal.SIGTERM,
+            signal.SIGHUP,
+        ):  # told again while Python ends: the exit code still asks for a requeue
+            signal.signal(each, signal.SIG_IGN)
     if _debugging():
         raise error
     typer.secho("error: ", fg="red", bold=True, nl=False, err=True)
