@@ -168,3 +168,18 @@ def test_a_loader_that_is_killed_is_named_and_the_training_goes_on(finished: Pro
     assert train_until(broken, None) == 0
     assert weights_of(broken) == weights_of(whole)
     assert curve_of(broken) == curve_of(whole)
+
+
+def test_who_is_told_again_while_python_ends_still_asks_for_a_requeue() -> None:
+    script = (
+        "import atexit, os, signal\n"
+        "from sluiceway import cli\n"
+        "from sluiceway.errors import Preempted\n"
+        "def leave(): raise Preempted('told to leave', hint='again')\n"
+        "cli.app = leave\n"
+        "atexit.register(os.kill, os.getpid(), signal.SIGTERM)\n"
+        "cli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 75, done.stderr
+    assert "told to leave" in done.stderr
