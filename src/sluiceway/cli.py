@@ -295,10 +295,8 @@ def _debugging() -> bool:
 
 def _fail(error: SluicewayError) -> None:
     if isinstance(error, Preempted):
-        for each in (
-            signal.SIGTERM,
-            signal.SIGHUP,
-        ):  # told again while Python ends: the exit code still asks for a requeue
+        # Who is told again, while Python ends, still asks for a requeue by the exit code.
+        for each in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(each, signal.SIG_IGN)
     if _debugging():
         raise error
