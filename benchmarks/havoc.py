@@ -253,7 +253,7 @@ def _judge(training: Training, whole: Training) -> None:
         raise Wrong("another curve in the report")
     if set((logged := training.in_mlflow()).values()) != {1} or set(logged) != set(whole.in_mlflow()):
         raise Wrong(f"in MLflow {len(logged)} steps, at most {max(logged.values())} times each")
-    if found := re.search(r"Traceback|Exception in thread|Error:", said):
+    if found := re.search(r"^(Traceback|Exception in thread|\w+Error:)", said, re.MULTILINE):
         raise Wrong(f"it said {found[0]}")
     left = [
         path for path in (*state.glob("training/*/"), *training.project.root.glob("reports/**/.*")) if path.exists()
