@@ -78,9 +78,8 @@ def heard(path: Path) -> Iterator[None]:
             with suppress(OSError), path.open("r+b") as file:  # else nobody can be told
                 file.write(_LEAVE)
                 return
-        if callable(
-            earlier := before[signal.Signals(signum)]
-        ):  # so that whoever takes the interruption knows what it was
+        earlier = before[signal.Signals(signum)]
+        if callable(earlier):  # so that whoever takes the interruption knows what it was
             earlier(signum, frame)
         raise KeyboardInterrupt
 
