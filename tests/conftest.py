@@ -23,6 +23,8 @@ from projects import (
     write_verses,
 )
 
+os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # as our own start of Ray says, before a test module imports it
+
 # A shared machine may be slow at any moment: a test fails for what it finds, not for how long it took.
 settings.register_profile("sluiceway", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("sluiceway")

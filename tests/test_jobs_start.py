@@ -90,3 +90,17 @@ def test_a_process_that_joins_a_cluster_does_not_inherit_that_nobody_watches(mon
     del environment["RAY_ADDRESS"]
     cluster.settle()
     assert environment["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] == "0"
+
+
+def test_ray_never_starts_by_itself() -> None:
+    """As it does by default when a thread of its own asks for something after the cluster has been shut down."""
+    code = "from sluiceway.launch.cluster import settle; settle(); import ray; ray.wait([], num_returns=0)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=Project(ROOT).environment(PYTHONPATH=str(ROOT / "src")),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert "Ray has not been started yet" in done.stderr, done

@@ -19,13 +19,21 @@ from sluiceway.errors import Busy
 _ENV = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
 
 _READER = """
-import signal, sys
+import signal, sys, time
 from torch.utils.data import IterableDataset
+from sluiceway.data import loader as loading
 from sluiceway.data.loader import loader
 
 class Stream(IterableDataset):
     def __iter__(self):
         yield from ({"number": number} for number in range(1000))
+
+def late(reader, number, serve=loading._serve):
+    time.sleep(2 * number)
+    serve(reader, number)
+
+if "late" in sys.argv:
+    loading._serve = late
 
 heard = []
 signal.signal(signal.SIGTERM, lambda *_: heard.append(1))
@@ -57,7 +65,7 @@ def begun(code: str, *words: str) -> "subprocess.Popen[str]":
     return process
 
 
-def test_loaders_go_on_until_their_reader_is_done_and_end_with_it() -> None:
+def test_loaders_go_on_until_their_reader_is_done() -> None:
     process = begun(_READER)
     assert process.stdin
     assert process.stdout
@@ -74,10 +82,15 @@ def test_loaders_go_on_until_their_reader_is_done_and_end_with_it() -> None:
     process.communicate("\n", timeout=60)
     assert process.returncode == 0
 
-    process = begun(_READER)
+
+@pytest.mark.parametrize("words", [(), ("late",)], ids=["begun", "beginning"])
+def test_loaders_end_with_a_reader_that_is_killed(words: tuple[str, ...]) -> None:
+    """A loader that has not begun to serve when its reader is gone must notice it too."""
+    process = begun(_READER, *words)
     loaders = psutil.Process(process.pid).children()
+    assert len(loaders) == 2
     process.kill()
-    process.communicate()
+    process.communicate(timeout=60)
     assert psutil.wait_procs(loaders, timeout=60)[1] == []
 
 

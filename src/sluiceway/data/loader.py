@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -136,7 +137,8 @@ class EvaluationStream(IterableDataset[Batch]):
 
 def loader(stream: IterableDataset[Batch], processes: int = 0) -> DataLoader[Batch]:
     """Wrap a stream; batches are made by the stream itself."""
-    return _Loader(stream, batch_size=None, num_workers=processes, worker_init_fn=_serve if processes else None)
+    serve = partial(_serve, os.getpid()) if processes else None
+    return _Loader(stream, batch_size=None, num_workers=processes, worker_init_fn=serve)
 
 
 class _Loader(DataLoader[Batch]):
@@ -150,15 +152,18 @@ class _Loader(DataLoader[Batch]):
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _serve(number: int) -> None:
+def _serve(reader: int, number: int) -> None:
     """Let a loader process leave its end to the one that reads from it.
 
     A training that is told to leave still needs the batches up to the step after which it saves. PyTorch lets a loader
-    live for 5 s beyond its reader; this one ends with it.
+    live for 5 s beyond its reader, and for ever if the reader is gone before the loader first looks; this one ends with
+    it.
     """
     threading.Thread(target=_until_dismissed, name="dismissed", daemon=True).start()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != reader:
+        os._exit(0)
 
 
 def _until_dismissed() -> None:

@@ -12,6 +12,8 @@ from sluiceway.errors import Preempted
 
 _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
+    # Else a thread that outlives a cluster starts one of its own, and Ray ends the program when that one is gone.
+    "RAY_ENABLE_AUTO_CONNECT": "0",
     # Some seconds and a process less at start-up, measured with the pinned versions.
     "RAY_prestart_worker_first_driver": "0",
     "RAY_TRAIN_METRICS_ENABLED": "0",

@@ -6,6 +6,7 @@ Every machine must see the raw data under the same path, and have this package a
 import logging
 import pickle
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -59,11 +60,14 @@ def _wave(packed: Any, chunks: list[Any]) -> Iterator[Any]:
 
     rows = [{_COLUMN: pickle.dumps(chunk)} for chunk in chunks]
     data = ray.data.from_items(rows, override_num_blocks=len(rows))
-    for row in data.map_batches(work_on, batch_size=1, num_cpus=1).iter_rows():
-        failed, result = pickle.loads(row[_COLUMN])  # noqa: S301  packed by our own workers
-        if failed:
-            raise result
-        yield result
+    # Closed here: the traceback of a failure holds the rows, and Ray Data would go on until it is let go.
+    answers: Any = iter(data.map_batches(work_on, batch_size=1, num_cpus=1).iter_rows())
+    with closing(answers):
+        for row in answers:
+            failed, result = pickle.loads(row[_COLUMN])  # noqa: S301  packed by our own workers
+            if failed:
+                raise result
+            yield result
 
 
 def _answer(work: Callable[[Any], Any], chunk: Any) -> bytes:
