@@ -7,8 +7,6 @@ import time
 from collections import Counter
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from servers import Server
 from sluiceway.data import fetch as fetching
@@ -16,7 +14,6 @@ from sluiceway.data import protocols, sources
 from sluiceway.data.fetch import Kept, Wanted, fetch
 from sluiceway.data.measuring.measure_all import measure_all
 from sluiceway.data.places import fetched
-from sluiceway.data.protocols import public
 from sluiceway.data.sources import Shelf, load
 from sluiceway.data.table import BadExample, read_table
 from sluiceway.errors import DataError
@@ -40,43 +37,6 @@ def server(monkeypatch):
 @pytest.fixture
 def kept(tmp_path):
     return Kept(tmp_path / "kept")
-
-
-# URIs
-
-
-@pytest.mark.parametrize(
-    ("uri", "shown"),
-    [
-        ("s3://bucket/a b/1.jpg", "s3://bucket/a b/1.jpg"),
-        ("https://ann:secret@host:8080/1.jpg", "https://host:8080/1.jpg"),
-        ("https://ann@host/1.jpg#x", "https://host/1.jpg"),
-        ("https://b.s3.amazonaws.com/1.jpg?X-Amz-Signature=ab&X-Amz-Credential=c", "https://b.s3.amazonaws.com/1.jpg"),
-        ("https://host/1.jpg?sv=2022&sig=abc&se=2024", "https://host/1.jpg"),
-        ("https://host/get?access_token=abc", "https://host/get"),
-        ("https://[broken/1?token=secret", "https://[broken/1"),
-    ],
-)
-def test_what_lets_somebody_in_is_left_out(uri, shown):
-    assert public(uri) == shown
-
-
-def test_a_query_that_tells_contents_apart_still_does():
-    one, other = (public(f"https://host/get?id={number}&token=secret") for number in (1, 2))
-    assert one != other
-    assert one == public("https://host/get?id=1&token=renewed")
-    assert "id" not in one
-
-
-@given(user=st.text("abcXYZ019", min_size=4), word=st.text("abcXYZ019", min_size=4))
-def test_no_password_is_shown(user, word):
-    secret = f"q{word}q"
-    for uri in (
-        f"https://{user}:{secret}@host/1",
-        f"https://host/1?X-Goog-Signature={secret}",
-        f"https://host/1#{secret}",
-    ):
-        assert secret not in public(uri)
 
 
 @pytest.mark.parametrize("wanted", [Wanted(), Wanted("a" * 64), Wanted(size=0), Wanted("0" * 64, 12)])

@@ -1,7 +1,6 @@
 """YAML to typed parameters: all faults of a file are found in one reading, each with its key, value and way out."""
 
 import io
-import re
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -16,10 +15,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from sluiceway.errors import ConfigError, meant, nearest
+from sluiceway.redaction import origins_in
 
 Model = TypeVar("Model", bound=BaseModel)
-_USERS = re.compile(r"(?<=://)[^/\s'\"@]+@")
-_PATHS = re.compile(r"(https?://[^/\s'\"]+)/[^\s'\"]+")
 _KEY = "[key]"
 """What pydantic adds to the place of a key that is wrong itself."""
 
@@ -89,7 +87,7 @@ def checked(
     try:
         return kind.model_validate(document), faults
     except ValidationError as error:
-        return None, faults + [_masked(_fault(kind, detail)) for detail in error.errors()]
+        return None, faults + [origins_in(_fault(kind, detail)) for detail in error.errors()]
 
 
 def faulty(where: Path, faults: Sequence[str], hint: str) -> ConfigError:
@@ -97,11 +95,6 @@ def faulty(where: Path, faults: Sequence[str], hint: str) -> ConfigError:
     count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
     lines = "\n".join(f"  {fault}" for fault in faults)
     return ConfigError(f"{where} has {count}:\n{lines}", hint=hint)
-
-
-def _masked(text: str) -> str:
-    """Leave of addresses only what is no secret: a webhook's path is one, as a password is."""
-    return _PATHS.sub(r"\1/***", _USERS.sub("", text))
 
 
 def _least(kind: type[BaseModel], name: str) -> str:
@@ -122,7 +115,7 @@ def _absent(document: Mapping[str, Any], sections: Sequence[str]) -> list[str]:
 
 
 def _one_line(error: YAMLError) -> str:
-    return _masked(" ".join(str(error).split()))
+    return origins_in(" ".join(str(error).split()))
 
 
 def _fault(kind: type[BaseModel], detail: ErrorDetails) -> str:

@@ -1,7 +1,7 @@
 """Contents that lie elsewhere: fetched by URI, tried again, checked, and kept for the next stage.
 
 Keys and passwords come from the environment, as each store's own library finds them, or stand in the URI itself, as in
-a presigned one. They are never part of an id, a message or a file's name: :func:`public` takes them out.
+a presigned one. They are never part of an id, a message or a file's name: ``redaction.py`` takes them out.
 """
 
 import hashlib
@@ -12,12 +12,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from urllib.parse import urlsplit
 
 from sluiceway.data.places import allowed_bytes
-from sluiceway.data.protocols import PROTOCOLS, URI, file_system, locks_out, public, words
+from sluiceway.data.protocols import PROTOCOLS, URI, file_system, locks_out, words
 from sluiceway.data.table import BadExample
 from sluiceway.errors import DataError
+from sluiceway.redaction import address, origin
 
 LIMIT = "SLUICEWAY_FETCHED_GB"
 """Names the environment variable with the gigabytes that may be kept."""
@@ -100,7 +100,7 @@ class Kept:
                 self._swept, self._written = True, 0
 
     def _name(self, uri: str) -> Path:
-        digest = hashlib.sha256(public(uri).encode("utf-8", "surrogatepass")).hexdigest()
+        digest = hashlib.sha256(address(uri).encode("utf-8", "surrogatepass")).hexdigest()
         return self._folder / "names" / digest[:2] / digest
 
     def _content(self, digest: str) -> Path:
@@ -157,22 +157,22 @@ def _fetch(uri: str) -> bytes:
     match = URI.match(uri)
     protocol = match.group(1).lower() if match else ""
     if protocol not in PROTOCOLS or "::" in uri:
-        raise BadExample("bad_uri", f"{public(uri)} is none of {', '.join(f'{name}://' for name in PROTOCOLS)}")
-    host = f"{protocol}://{urlsplit(uri).netloc.rpartition('@')[2]}"
+        raise BadExample("bad_uri", f"{address(uri)} is none of {', '.join(f'{name}://' for name in PROTOCOLS)}")
+    host = origin(uri)
     system = file_system(protocol)
     for turn in range(_TRIES):
         try:
             payload: bytes = system.cat_file(system._strip_protocol(uri))
         except FileNotFoundError:
             _note(host, reached=True)
-            raise BadExample("not_found", f"nothing is at {public(uri)}") from None
+            raise BadExample("not_found", f"nothing is at {address(uri)}") from None
         except Exception as error:  # noqa: BLE001  each store's library has errors of its own
             fault = words(error, uri)
             if turn + 1 < _TRIES and not locks_out(error):
                 time.sleep(_WAIT * 2**turn)
                 continue
             _note(host, reached=False, fault=fault)
-            raise BadExample("unreachable", f"{public(uri)}: {fault}") from None
+            raise BadExample("unreachable", f"{address(uri)}: {fault}") from None
         _note(host, reached=True)
         return payload
     raise AssertionError("the last try returns or raises")

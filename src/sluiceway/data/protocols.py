@@ -1,15 +1,14 @@
 """How stores are spoken to: by protocol, as the environment says, with errors that let nobody in."""
 
-import hashlib
 import logging
 import os
 import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from sluiceway.errors import DataError
+from sluiceway.redaction import address, addresses_in
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -36,32 +35,11 @@ _KEYS: Mapping[str, str] = {
 _PATIENCE = 60.0
 """Seconds a fetch by HTTP may take."""
 URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
-_SECRET = re.compile(
-    r"x-(amz|goog|oss|ms)-.*|awsaccesskeyid|googleaccessid|signature|sig|expires|policy|key-pair-id|se|sp|spr|sr|st|sv|"
-    r"sk[a-z]+|.*(token|secret|password|passwd|credential|api_?key|auth).*|key",
-    re.IGNORECASE,
-)
-"""Names of a query's fields that let somebody in, or belong to what does."""
 
 
 def is_uri(text: str) -> bool:
     """Whether a text names something by protocol, such as ``s3://`` or ``https://``."""
     return URI.match(text) is not None
-
-
-def public(uri: str) -> str:
-    """Return a URI without what may let somebody in.
-
-    User, password and fragment are left out; of a query there is a digest alone, of its fields without signature and
-    tokens: ``https://host/get?~1f0c9d2a``.
-    """
-    try:
-        parts = urlsplit(uri)
-        query = [(name, value) for name, value in parse_qsl(parts.query, True) if not _SECRET.fullmatch(name)]
-        plain = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-    except ValueError:
-        return uri.partition("?")[0].rpartition("@")[2]
-    return f"{plain}?~{hashlib.sha256(urlencode(query).encode()).hexdigest()[:8]}" if query else plain
 
 
 def keys_of(protocol: str) -> str:
@@ -89,8 +67,8 @@ def words(error: Exception, uri: str = "") -> str:
     status = getattr(error, "status", None)
     if status:
         return f"status {status}"
-    said = (str(error).replace(uri, public(uri)) if uri else str(error)).splitlines()
-    told = re.sub(r"\S+://\S+", lambda found: public(found.group()), said[0]) if said else ""
+    said = (str(error).replace(uri, address(uri)) if uri else str(error)).splitlines()
+    told = addresses_in(said[0]) if said else ""
     return f"{type(error).__name__}{': ' if told else ''}{told[:120]}"
 
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sluiceway.data.protocols import file_system, is_uri, keys_of, locks_out, public, words
+from sluiceway.data.protocols import file_system, is_uri, keys_of, locks_out, words
 from sluiceway.errors import CorruptShard, DataError, room_for, says_full
+from sluiceway.redaction import address
 
 Answer = TypeVar("Answer")
 
@@ -166,7 +167,7 @@ class Store:
         )
 
     def _shown(self, about: File) -> str:
-        return public(f"{self.url}/{about.stored}")
+        return address(f"{self.url}/{about.stored}")
 
 
 def _is_there(system: Any, path: str, size: int, **limit: float) -> bool:

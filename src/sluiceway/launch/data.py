@@ -8,9 +8,9 @@ from typing import Any
 
 from sluiceway.errors import LaunchError
 from sluiceway.launch.commands import Commands, Done
-from sluiceway.launch.health.base import without_secrets
 from sluiceway.launch.remote import TRY, answer_of
 from sluiceway.launch.worktree import LOCK, data_of, imports_of
+from sluiceway.redaction import scrub
 
 
 class Data:
@@ -116,7 +116,7 @@ class Data:
             return
         answer = answer_of(self._commands.run(*TRY, quiet=True).checked().output)
         if answer.error:
-            why = without_secrets(answer.error)
+            why = scrub(answer.error)
             raise LaunchError(f"DVC's remote {answer.place} takes nothing: {why}", hint=answer.way_out)
 
     def push(self) -> None:

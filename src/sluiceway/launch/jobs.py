@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from sluiceway.config import Section
 from sluiceway.launch.schedules import check_cron, check_zone
+from sluiceway.redaction import is_secret
 
 Event = Literal["promoted", "kept", "closed", "failed", "lost", "preempted", "unchanged"]
 """What a run can come to; ``launch/outcome.py`` says what each means."""
@@ -21,8 +22,6 @@ _NAME = r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?"
 """Of a job: it becomes part of a branch, of unit files and of Kubernetes' names, whose limit is the tightest."""
 _VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
 _UNITS = {"Mi": 1, "Gi": 1024}
-SECRET_NAME = re.compile(r"PASS|TOKEN|SECRET|KEY|CREDENTIAL|WEBHOOK", re.IGNORECASE)
-"""What variables are called that hold a secret."""
 
 
 def _is_name(value: str) -> str:
@@ -271,7 +270,7 @@ class Job(Section):
     def _are_no_secrets(cls, value: dict[str, str]) -> dict[str, str]:
         for name, text in value.items():
             path = name.upper().endswith(("_PATH", "_FILE", "_DIR"))
-            if (SECRET_NAME.search(name) and not path) or re.search(r"://[^/\s]*@", text):
+            if (is_secret(name) and not path) or re.search(r"://[^/\s]*@", text):
                 raise ValueError(f"{name} looks like a secret: name it under secrets, its value stays out of this file")
         return value
 

@@ -6,9 +6,9 @@ Never in MLflow's: those of an account that exists already quote the SQL, and in
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from sluiceway.errors import SluicewayError, TrackingError, UsageError
+from sluiceway.redaction import origin
 
 if TYPE_CHECKING:
     from requests import Response
@@ -84,11 +84,11 @@ def _credentials() -> Any:
 def _silent(uri: str, said: str) -> TrackingError:
     if "CERTIFICATE_VERIFY_FAILED" in said:
         return TrackingError(
-            f"nobody whom this machine trusts vouches for the certificate of {_shown(uri)}",
+            f"nobody whom this machine trusts vouches for the certificate of {origin(uri)}",
             hint="MLFLOW_TRACKING_SERVER_CERT_PATH names a file with the certificate of who does",
         )
     return TrackingError(
-        f"no answer from {_shown(uri)}", hint="is the server up, and is MLFLOW_TRACKING_URI its address?"
+        f"no answer from {origin(uri)}", hint="is the server up, and is MLFLOW_TRACKING_URI its address?"
     )
 
 
@@ -98,7 +98,7 @@ def _refusal(response: "Response", endpoint: str, name: str) -> SluicewayError:
         return TrackingError(f"the server does not know {_me()} with this password", hint=f"set {_ACCOUNT}")
     if status == 403 and "Invalid Host" in response.text:
         return TrackingError(
-            f"the server does not go by the name {_shown(response.url)}",
+            f"the server does not go by the name {origin(response.url)}",
             hint="start it with this name: sluiceway server start --name",
         )
     if status == 403:
@@ -126,7 +126,7 @@ def own(name: str, does: str) -> UsageError:
 
 def _stranger(url: str) -> TrackingError:
     return TrackingError(
-        f"what answers at {_shown(url)} is no MLflow with accounts",
+        f"what answers at {origin(url)} is no MLflow with accounts",
         hint="is MLFLOW_TRACKING_URI its address? `sluiceway server start` has accounts, `sluiceway ui` has none",
     )
 
@@ -142,9 +142,3 @@ def _code(response: "Response") -> str:
 def _me() -> str:
     name, _ = myself()
     return repr(name) if name else "who gives no name"
-
-
-def _shown(uri: str) -> str:
-    """Write an address without the account and the path that may stand in it."""
-    parts = urlsplit(uri)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"

@@ -19,8 +19,9 @@ from urllib.parse import unquote, urlsplit
 
 from packaging.version import InvalidVersion, Version
 
-from sluiceway.launch.health.base import Seen, without_secrets
+from sluiceway.launch.health.base import Seen
 from sluiceway.launch.health.web import Answer, ask, clock
+from sluiceway.redaction import scrub
 from sluiceway.tracking.store import folder, tracking_uri
 
 _LEAST = Version("3.5")
@@ -75,7 +76,7 @@ class _Server:
 
     @property
     def shown(self) -> str:
-        return without_secrets(self.url)
+        return scrub(self.url)
 
     def get(self, path: str) -> Answer:
         return ask(f"{self.url}/{path}", self.headers, self.seconds, context=self.context)

@@ -10,12 +10,12 @@ from getpass import getuser
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from sluiceway import __version__
 from sluiceway.config import read_yaml
 from sluiceway.data.shards import digest
 from sluiceway.errors import ConfigError, DataError
+from sluiceway.redaction import address
 from sluiceway.usecases.pipeline import Pipeline
 
 PACKAGES = {
@@ -48,10 +48,7 @@ def lineage(pipeline: Pipeline) -> dict[str, str]:
 
 def without_credentials(remote: str) -> str:
     """Return a git remote's address without user, password, token and query."""
-    if "://" not in remote:
-        return remote.rpartition("@")[2]
-    parts = urlsplit(remote)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+    return address(remote).partition("?")[0] if "://" in remote else remote.rpartition("@")[2]
 
 
 def person(root: Path) -> str:

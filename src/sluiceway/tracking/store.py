@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from sluiceway.data.places import home
 from sluiceway.errors import TrackingError
+from sluiceway.redaction import address
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -153,7 +154,7 @@ def refusals(root: Path, what: str) -> Iterator[None]:
         if not _is_refusal(error):
             raise
         raise TrackingError(
-            f"MLflow at {_shown(tracking_uri(root))} refused to {what}: {one_line(error)}",
+            f"MLflow at {address(tracking_uri(root))} refused to {what}: {one_line(error)}",
             hint=_HINTS.get(_status(error), _UNREACHABLE),
         ) from error
 
@@ -242,9 +243,3 @@ def _status(error: Exception) -> int:
     if response := getattr(error, "response", None):
         return int(response.status_code)
     return _CODES.get(getattr(error, "error_code", ""), 0)
-
-
-def _shown(uri: str) -> str:
-    """Write a URI without its user and password."""
-    parts = urlsplit(uri)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if "@" in parts.netloc else uri

@@ -1,28 +1,23 @@
 """Looks at surroundings, all at the same time and none for longer than its limit, and what was seen."""
 
 import os
-import re
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from sluiceway.errors import SluicewayError
-from sluiceway.launch.jobs import SECRET_NAME
+from sluiceway.redaction import scrub
 
 State = Literal["ok", "warning", "fault", "left out"]
 Clock = Callable[[], float]
 """Seconds since 1970."""
 
-_CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")
-_BEARER = re.compile(r"(?i)(bearer|basic)\s+[\w.~+/=-]{8,}")
-_SHORTEST = 6
-"""Letters of a secret below which it would also be found in innocent words."""
 _LINE = 400
 _SHOWN = 4
 
@@ -76,7 +71,7 @@ def look(looks: Sequence[Look], seconds: float) -> list[Seen]:
         thread.join(max(0.0, began + limit - time.monotonic()))
         if seen[place] is None:
             seen[place] = [_late(looks[place].what, f"no answer within {limit:g} s")]
-    return [_without_secrets(each) for some in seen for each in some or ()]
+    return [_told(each) for some in seen for each in some or ()]
 
 
 _SLOW = "is a network file system or a server down? `sluiceway doctor --seconds 60` gives more time"
@@ -150,21 +145,10 @@ def skew(told: float, before: float, after: float, resolution: float = 0.0) -> f
     return min(0.0, told + resolution - before)
 
 
-def without_secrets(text: str, environment: Mapping[str, str] | None = None) -> str:
-    """Return a text without credentials of addresses and values of the environment's secrets, in one line."""
-    text = _BEARER.sub(r"\1 ***", _CREDENTIALS.sub("", " ".join(text.split())))
-    for name, value in (os.environ if environment is None else environment).items():
-        if SECRET_NAME.search(name) and len(value) >= _SHORTEST and not _is_path(value):
-            text = text.replace(value, "***")
-    return text if len(text) <= _LINE else f"{text[: _LINE - 1]}…"
+def _told(seen: Seen) -> Seen:
+    return replace(seen, found=_line(seen.found), way_out=_line(seen.way_out))
 
 
-def _is_path(value: str) -> bool:
-    """Whether a variable names a file that holds the secret, and not the secret."""
-    with suppress(OSError, ValueError):
-        return Path(value).exists()
-    return False
-
-
-def _without_secrets(seen: Seen) -> Seen:
-    return replace(seen, found=without_secrets(seen.found), way_out=without_secrets(seen.way_out))
+def _line(text: str) -> str:
+    told = scrub(text)
+    return told if len(told) <= _LINE else f"{told[: _LINE - 1]}…"

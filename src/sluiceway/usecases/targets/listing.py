@@ -13,12 +13,13 @@ from sluiceway.data.census import not_understood, unpack
 from sluiceway.data.fetch import Wanted
 from sluiceway.data.folders import names_below, suffix_of
 from sluiceway.data.lists import List, Record, column_of, open_list
-from sluiceway.data.protocols import is_uri, public
+from sluiceway.data.protocols import is_uri
 from sluiceway.data.roles import ListParams, Roles, named_lists, sided, tables_among
 from sluiceway.data.sides import side_of, split_folders, split_names
 from sluiceway.data.sources import content_at
 from sluiceway.data.table import Example, TargetKind
 from sluiceway.errors import UnknownLayout, nearest
+from sluiceway.redaction import address
 from sluiceway.usecases.targets.embedded import packed_among, read_packed
 from sluiceway.usecases.targets.finding import Files, Finder
 
@@ -315,7 +316,7 @@ def _example(table: List, record: Record, roles: _Columns, finder: Finder, targe
     if is_uri(name):
         wanted, wrong = _wanted(record, roles)
         source = content_at(table.field(record, roles.path), wanted)
-        return Example(public(name), source, label, group, time=time, fault=fault or wrong)
+        return Example(address(name), source, label, group, time=time, fault=fault or wrong)
     place = finder.find(name)
     return Example(place, place, label, group, time=time, fault=fault)
 
