@@ -13,7 +13,7 @@ from sluiceway.gates import cost
 from sluiceway.stages.frame import Clock
 from sluiceway.training import driver
 from sluiceway.training.job import WEIGHTS_DIGEST, Places, seal
-from sluiceway.training.order import put_in_order
+from sluiceway.training.tidying import tidy
 
 SUBJECT = "0123456789abcdef"
 
@@ -36,9 +36,9 @@ def named(places: Places) -> list[Path]:
 def test_a_folder_in_order_is_left_alone(tmp_path: Path) -> None:
     places = filled(tmp_path / "job")
     before = sorted(places.folder.rglob("*"))
-    assert put_in_order(places, SUBJECT) == []
+    assert tidy(places, SUBJECT) == []
     assert sorted(places.folder.rglob("*")) == before
-    assert put_in_order(Places(tmp_path / "none"), SUBJECT) == []
+    assert tidy(Places(tmp_path / "none"), SUBJECT) == []
     assert not (tmp_path / "none").exists()
 
 
@@ -52,11 +52,11 @@ def test_what_is_no_file_is_set_aside_and_told(tmp_path: Path, number: int, kind
         (path / "deep").mkdir(parents=True)
     else:
         path.symlink_to(tmp_path / "nowhere")
-    (said,) = put_in_order(places, SUBJECT)
+    (said,) = tidy(places, SUBJECT)
     assert said.startswith(f"{path.name} is broken: set aside as broken-{path.name}-")
     assert not path.exists()
     assert not path.is_symlink()
-    assert put_in_order(places, SUBJECT) == []
+    assert tidy(places, SUBJECT) == []
 
 
 @pytest.mark.parametrize("name", ["checkpoints", "workers", ""])
@@ -65,7 +65,7 @@ def test_what_is_no_folder_is_set_aside_and_told(tmp_path: Path, name: str) -> N
     path = places.folder / name
     shutil.rmtree(path)
     path.write_text("a file", encoding="utf-8")
-    (said,) = put_in_order(places, SUBJECT)
+    (said,) = tidy(places, SUBJECT)
     assert f"{path.name} is broken" in said
     path.mkdir()
 
@@ -80,7 +80,7 @@ def test_what_a_dead_process_left_is_removed(tmp_path: Path) -> None:
     for path in drafts:
         path.write_text("half", encoding="utf-8")
     before = {each for each in places.folder.rglob("*") if each not in {*left, *drafts}}
-    assert put_in_order(places, SUBJECT) == []
+    assert tidy(places, SUBJECT) == []
     assert set(places.folder.rglob("*")) == before
 
 

@@ -14,7 +14,7 @@ from sluiceway.data.places import locked
 from sluiceway.stages.console import console, warn
 from sluiceway.training.checkpoints import newest_step
 from sluiceway.training.job import Job, Places
-from sluiceway.training.order import put_in_order
+from sluiceway.training.tidying import tidy
 from sluiceway.usecases.pipeline import Pipeline
 
 
@@ -30,7 +30,7 @@ def folder_of(pipeline: Pipeline, job: Job) -> Iterator[Places]:
     places = Places(Path(job.folder))
     with locked(places.lock, f"training {job.subject}"):
         _take_up(pipeline, job, places)
-        for said in put_in_order(places, job.subject):
+        for said in tidy(places, job.subject):
             warn(said)
         with _told_where_it_stands(pipeline, job, places):
             yield places

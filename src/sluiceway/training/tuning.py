@@ -27,8 +27,8 @@ from sluiceway.launch.storage import check_shared
 from sluiceway.training import memory
 from sluiceway.training.checkpoints import newest_step
 from sluiceway.training.job import Job, Places
-from sluiceway.training.order import put_in_order
 from sluiceway.training.search import Candidate, Search, budget, rung, score
+from sluiceway.training.tidying import tidy
 from sluiceway.training.trials import Record, Trial, spent, trial_of
 
 _SETTINGS = {
@@ -174,7 +174,7 @@ class _Trainable(tune.Trainable):
         limits = self._limits()
         if limits is None:
             return self._said(number, math.nan, done=True)
-        for said in put_in_order(places, self._job.subject):
+        for said in tidy(places, self._job.subject):
             places.note(said)
         reached = newest_step(places.checkpoints)
         if reached < stop:

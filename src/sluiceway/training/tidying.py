@@ -1,4 +1,4 @@
-"""Puts a training's folder in order before an attempt begins: nothing in it may stand in the attempt's way.
+"""Tidies a training's folder before an attempt begins: nothing in it may stand in the attempt's way.
 
 What is broken inside of a file is found by whoever reads it. Here it is looked for what nobody could read or write: a
 folder where a file should be, a link that leads nowhere; and for what nobody will read again: drafts of a process that
@@ -13,7 +13,7 @@ from sluiceway.training.job import Places, set_aside
 _BROKEN = "broken-"
 
 
-def put_in_order(places: Places, subject: str) -> list[str]:
+def tidy(places: Places, subject: str) -> list[str]:
     """Set aside what is of the wrong kind, remove what was left over, and say what was set aside.
 
     Whoever calls holds the training's lock: nobody writes meanwhile.
