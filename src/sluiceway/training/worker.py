@@ -6,7 +6,7 @@ Only rank 0 writes. Workers know neither DVC nor MLflow: their words are files i
 import logging
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,11 @@ from sluiceway.errors import LoaderLost, Preempted
 from sluiceway.training.job import Job, Places
 
 if TYPE_CHECKING:
+    import pytorch_lightning as pl
+    from torch.utils.data import DataLoader
+
+    from sluiceway.config import Train
+    from sluiceway.data.loader import Batch, Share
     from sluiceway.training.checkpoints import Checkpoint
     from sluiceway.training.pulse import Pulse
     from sluiceway.training.spool import Spool
@@ -42,15 +47,15 @@ def _train(job: Job, pulse: "Pulse", started: float) -> None:
     import torch
     from ray import train as ray_train
 
-    from sluiceway.data.loader import EvaluationStream, Share, TrainingStream, loader
-    from sluiceway.data.shards import ShardedSplit, read_encoding
+    from sluiceway.data.loader import Share
+    from sluiceway.data.shards import read_encoding
     from sluiceway.training.collectives import from_first
     from sluiceway.training.keeper import Keeper
     from sluiceway.training.memory import shortage_named
     from sluiceway.training.module import Learner
     from sluiceway.training.notice import PREEMPTED_HINT, Ear, Wish
     from sluiceway.training.recorder import Best, Recorder
-    from sluiceway.training.strategies import plugins, precision, recompute, strategy
+    from sluiceway.training.strategies import recompute
     from sluiceway.usecases import find
     from sluiceway.usecases.pipeline import params_file
 
@@ -60,7 +65,7 @@ def _train(job: Job, pulse: "Pulse", started: float) -> None:
     share = Share(rank=context.get_world_rank(), world=context.get_world_size())
     usecase = find(job.params["usecase"], Path(job.root), job.params["target"])
     params: PipelineParams = parse(usecase.params, job.params, params_file(job.pipeline))
-    train, places, shards = params.train, Places(Path(job.folder)), Path(job.shards)
+    train, places = params.train, Places(Path(job.folder))
 
     if from_first(Ear(places.notice).wish()) == Wish.LEAVE:
         raise Preempted("told to leave before the first step", hint=PREEMPTED_HINT)
@@ -68,28 +73,61 @@ def _train(job: Job, pulse: "Pulse", started: float) -> None:
     start = checkpoint.step if checkpoint else 0
 
     pl.seed_everything(train.seed, verbose=False)
-    network = usecase.build(params.model, read_encoding(shards))
-    spool = _spool(places, checkpoint) if share.rank == 0 else None
-    recorder = Recorder(spool, Best(**checkpoint.state["best"]) if checkpoint else Best())
+    network = usecase.build(params.model, read_encoding(Path(job.shards)))
     hardware = job.hardware.of(share.world)
     sharded = hardware.strategy == "fsdp"
     if not sharded:  # convolutions are faster so; FSDP2 needs plain parameters
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if train.activation_checkpointing:
         recompute(network)
+    spool = _spool(places, checkpoint) if share.rank == 0 else None
+    recorder = Recorder(spool, Best(**checkpoint.state["best"]) if checkpoint else Best())
     learner = Learner(network, usecase, params.objective, train, job.plan, recorder, start, sharded=sharded)
     keeper = Keeper(job, params, recorder, checkpoint, started)
+    training, validation = _loaders(job, params, share, usecase.draws, learner.span)
+    trainer = _trainer(job, train, share, start, [keeper, pulse])
+    if train.compile:
+        learner.model.compile()
+    try:
+        with _loaders_named(train.loader_processes), shortage_named(learner, params, share.world):
+            _fit(trainer, learner, training, validation)
+        pulse.beat()
+        keeper.finish(learner)
+    finally:
+        keeper.close()
+        if spool:
+            spool.close()
+
+
+def _loaders(
+    job: Job, params: PipelineParams, share: "Share", draws: int, span: Callable[[], tuple[int, int]]
+) -> tuple["DataLoader[Batch]", "DataLoader[Batch]"]:
+    """Return where this worker's batches come from: to train on, and to validate with."""
+    from sluiceway.data.loader import EvaluationStream, TrainingStream, loader
+    from sluiceway.data.shards import ShardedSplit
+
+    train, shards = params.train, Path(job.shards)
     training = TrainingStream(
         ShardedSplit(shards, "train"),
         seed=train.seed,
         global_batch=train.global_batch,
         accumulate=train.accumulate,
         share=share,
-        draws_per_item=usecase.draws,
-        span=learner.span,
+        draws_per_item=draws,
+        span=span,
         shuffle_shards=train.shuffle_shards,
     )
     validation = EvaluationStream(ShardedSplit(shards, "validation"), params.evaluate.batch, share)
+    return loader(training, train.loader_processes), loader(validation)
+
+
+def _trainer(job: Job, train: "Train", share: "Share", start: int, callbacks: list[Any]) -> "pl.Trainer":
+    """Return Lightning's trainer for what is left after a step; files, bars and logs are ours."""
+    import pytorch_lightning as pl
+
+    from sluiceway.training.strategies import plugins, precision, strategy
+
+    hardware = job.hardware.of(share.world)
     trainer = pl.Trainer(
         accelerator=hardware.accelerator,
         devices=1 if share.world == 1 else "auto",
@@ -101,7 +139,7 @@ def _train(job: Job, pulse: "Pulse", started: float) -> None:
         gradient_clip_val=train.clip_norm,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
-        callbacks=[keeper, pulse],
+        callbacks=callbacks,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -109,17 +147,7 @@ def _train(job: Job, pulse: "Pulse", started: float) -> None:
         default_root_dir=job.folder,
     )
     _deaf_to_sigterm(trainer._signal_connector)
-    if train.compile:
-        learner.model.compile()
-    try:
-        with _loaders_named(train.loader_processes), shortage_named(learner, params, share.world):
-            _fit(trainer, learner, loader(training, train.loader_processes), loader(validation))
-        pulse.beat()
-        keeper.finish(learner)
-    finally:
-        keeper.close()
-        if spool:
-            spool.close()
+    return trainer
 
 
 @contextmanager
