@@ -45,6 +45,10 @@ def test_ray_still_lets_the_policies_in() -> None:
     assert "_initialize_and_run_controller(" in fit
     assert "scaling_policy=" in fit
     assert "failure_policy=" in fit
+    callbacks = inspect.getsource(DataParallelTrainer._create_default_callbacks)
+    assert "DatasetsCallback(" in callbacks
+    assert "PlacementGroupCleanerCallback(" in callbacks
+    assert Trainer._create_default_callbacks is not DataParallelTrainer._create_default_callbacks
 
 
 # What is tried again.
@@ -110,6 +114,7 @@ def test_what_a_worker_said_comes_before_what_others_saw_of_it() -> None:
     assert str(silent) == "worker 0 failed: AssertionError: it gave no reason"
     room = TrainingError("no room")
     assert last_words(ControllerError(room)) is room
+    assert str(last_words(RayActorError())) == "the process that watches over the workers was killed"
 
 
 # How many workers there are.

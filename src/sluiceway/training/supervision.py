@@ -16,6 +16,8 @@ from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.train.backend import BackendConfig
 from ray.train.torch import TorchConfig
 from ray.train.torch.config import _TorchBackend
+from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
+from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from ray.train.v2._internal.exceptions import (
     WorkerGroupStartupFailedError,
     WorkerGroupStartupTimeoutError,
@@ -75,6 +77,14 @@ class Trainer(TorchTrainer):
 
     def _initialize_and_run_controller(self, **arguments: Any) -> Any:
         return super()._initialize_and_run_controller(**(arguments | self._policies))
+
+    def _create_default_callbacks(self) -> list[Any]:
+        """Return Ray's callbacks without those that start an actor, hence a process, of no use here.
+
+        Workers read shards and no data sets of Ray's; a placement group goes with the controller that made it.
+        """
+        idle = (DatasetsCallback, PlacementGroupCleanerCallback)
+        return [each for each in super()._create_default_callbacks() if not isinstance(each, idle)]
 
     def _register_sigint_handler(self, controller: Any) -> None:
         """Leave Ctrl-C to Python: the driver's end is that of the controller and of the workers.
@@ -277,6 +287,11 @@ def _available() -> dict[str, dict[str, float]]:
 
 def last_words(error: Exception) -> Exception:
     """Find what a worker wanted to say below Ray's wrapping."""
+    if isinstance(error, RayActorError):
+        return TrainingError(
+            "the process that watches over the workers was killed",
+            hint="the system's log says by whom; `dvc repro` goes on from the last checkpoint",
+        )
     cause = getattr(error, "controller_failure", None)
     if isinstance(cause, SluicewayError):
         return cause
