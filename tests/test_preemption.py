@@ -132,7 +132,10 @@ def test_a_draining_node_is_saved_for_once(tmp_path: Path, monkeypatch: pytest.M
     ear = Ear(tmp_path / "notice")
     assert ear.wish() == Wish.NOTHING
     here.preemption_context.preemption_info = PreemptionInfo(deadline_ms=None, preempted_node_to_ranks={"n": [0]})
+    other = Ear(tmp_path / "notice")  # another worker's, which hears of it later
     assert [ear.wish() for _ in range(3)] == [Wish.SAVE, Wish.NOTHING, Wish.NOTHING]
+    other.settle()
+    assert other.wish() == Wish.NOTHING
 
 
 @pytest.mark.slow

@@ -576,6 +576,24 @@ def test_the_next_shards_are_fetched_while_this_one_is_used(tmp_path):
     assert len(came) == len(set(came))
 
 
+def test_what_the_reader_has_passed_is_not_fetched_any_more(tmp_path):
+    index, _ = stored(tmp_path)
+    split, came, change = ShardedSplit(index, "train"), [], threading.Condition()
+
+    def noting(shard):
+        with change:
+            came.append(shard)
+            change.notify_all()
+
+    split.ready = noting
+    turns = range(0, ROWS, PER_SHARD)
+    with Ahead(split, turns, lambda low: np.arange(low, min(low + PER_SHARD, ROWS))) as ahead, change:
+        for place, wanted in ((0, {0, 1}), (5, {0, 1, 5, 6})):  # 2 waited for room when its turn went by
+            ahead.reached(place)
+            assert change.wait_for(lambda wanted=wanted: set(came) >= wanted, timeout=10), (place, came)
+            assert set(came) == wanted
+
+
 def test_a_broken_shard_ahead_is_told_when_it_is_read(tmp_path):
     from sluiceway.data.loader import EvaluationStream, Share
 
@@ -615,8 +633,10 @@ def test_training_reads_the_same_batches_from_a_cache_smaller_than_an_epoch(tmp_
 
 
 def test_mixing_few_shards_fetches_each_once_in_an_epoch(tmp_path, host, monkeypatch):
-    """The cache holds three of eight; one and the next are near."""
+    """The cache holds three of eight; one and the next are near. The reader fetches for itself, at its own pace."""
     from sluiceway.data.loader import Share, TrainingStream, loader
+
+    monkeypatch.setattr("sluiceway.data.ahead._THREADS", 0)
 
     index, _ = stored(tmp_path)
     here = written(tmp_path / "here")

@@ -59,16 +59,19 @@ class Ahead:
     def _run(self) -> None:
         while True:
             with self._asking:
-                shard = next(self._needs, None)
-            if shard is None:
+                wanted = next(self._needs, None)
+            if wanted is None:
                 return
+            place, shard = wanted
+            if place < self._at:  # its reader came first, and it may have been dropped since
+                continue
             try:
                 self._split.ready(shard)
             except Exception:  # noqa: BLE001  whoever reads the shard meets it again, and says it
                 return
 
-    def _look(self) -> Iterator[int]:
-        """Yield shards in the order in which they are needed, each when there is room for it."""
+    def _look(self) -> Iterator[tuple[int, int]]:
+        """Yield place and shard in the order in which they are needed, each when there is room for it."""
         for place, turn in enumerate(self._turns):
             if place < self._at:
                 continue
@@ -83,7 +86,7 @@ class Ahead:
                     if self._over or not self._split.reach:
                         return
                     self._promised.append((place, size))
-                yield shard
+                yield place, shard
 
     def _is_far(self, place: int, size: int) -> bool:
         ahead = sum(each for at, each in self._promised if at > self._at)

@@ -94,6 +94,8 @@ class Keeper(pl.Callback):
         if step % self._job.plan.log_every == 0 or at_boundary or self._job.plan.begins_anew(step):
             self._close_interval(learner, step)
         self._wish = Wish(self._vote(self._ear.wish())) if self._vote else Wish.NOTHING
+        if self._wish is Wish.SAVE:
+            self._ear.settle()
         if not at_boundary:  # else after the validation, so that its result is saved with the weights
             self._save_if_due(learner, step)
 

@@ -125,6 +125,10 @@ class Ear:
         self._drained = True
         return Wish.SAVE
 
+    def settle(self) -> None:
+        """Take it that all save for a drain, whoever heard of it first: the others hear of it some steps later."""
+        self._drained = True
+
 
 def _draining() -> bool:
     """Whether Ray is about to lose a node that a worker runs on.
