@@ -202,7 +202,7 @@ def beside(tmp: Path, place: Path, index: Path, rate: float) -> list[str]:
         for name, how, where in (
             ("mapped for good", False, ""),
             ("fetched when needed", False, url),
-            ("ahead", True, url),
+            ("fetched ahead", True, url),
         ):
             if where:
                 (index / STORE).write_text(json.dumps({"url": where}), encoding="utf-8")
