@@ -248,6 +248,21 @@ def team(workers: int = 1) -> Iterator[Team]:
         yield made
 
 
+def make_old(database: str) -> None:
+    """Make the tables of MLflow 3.1 in an empty database."""
+    import sqlalchemy
+    from alembic import command
+    from mlflow.store.db.utils import InitialBase, _get_alembic_config
+
+    engine = sqlalchemy.create_engine(database)
+    InitialBase.metadata.create_all(engine)
+    config = _get_alembic_config(database)
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "bda7b8c39065")
+    engine.dispose()
+
+
 def wait_for(condition, seconds: float, explain=lambda: "") -> None:
     deadline = time.monotonic() + seconds
     while not condition():

@@ -24,10 +24,10 @@ from ruamel.yaml import YAML
 
 from projects import ROOT
 from sluiceway.errors import Busy, SluicewayError, TrackingError, UsageError
-from sluiceway.server import backup, files, people, settings, start
+from sluiceway.server import backup, files, people, settings, start, upgrade
 from sluiceway.server.settings import Door, Stores
 from slurm import free_ports
-from team import clean
+from team import clean, make_old
 
 GOOD = {
     "MLFLOW_BACKEND_STORE_URI": "postgresql://mlflow:s3cret%40pass@db.example.org:5433/mlflow?sslmode=require",
@@ -512,18 +512,49 @@ def names(stores: Stores) -> list[str]:
         return [name for (name,) in connection.execute("select name from runs")]
 
 
-def test_a_database_of_another_version_is_not_started_on_and_left_as_it_is(tmp_path: Path) -> None:
+def test_tables_of_another_version_are_not_started_on_and_left_as_they_are(tmp_path: Path) -> None:
     path = tmp_path / "mlflow.db"
     kept = Stores(f"sqlite:///{path}", str(tmp_path / "files"))
-    start.reach(kept)  # one that is still empty
-    with closing(sqlite3.connect(path)) as old, old:
-        old.execute("CREATE TABLE alembic_version (version_num VARCHAR(32))")
-        old.execute("INSERT INTO alembic_version VALUES ('bda7b8c39065')")  # of MLflow 3.1
+    upgrade.check_tables(kept)  # one that is still empty
+    make_old(kept.database)
     before = path.read_bytes()
-    with pytest.raises(TrackingError, match="was made by another version of MLflow") as caught:
-        start.reach(kept)
-    assert f"mlflow db upgrade sqlite:///{path}" in caught.value.hint
+    with pytest.raises(TrackingError, match=r"are \d+ steps older than MLflow") as caught:
+        upgrade.check_tables(kept)
+    assert "then: sluiceway server upgrade" in caught.value.hint
     assert path.read_bytes() == before
+    with closing(sqlite3.connect(path)) as newer, newer:
+        newer.execute("UPDATE alembic_version SET version_num = 'of-tomorrow'")
+    for ask in (lambda: upgrade.check_tables(kept), lambda: upgrade.upgrade(kept, print)):
+        with pytest.raises(TrackingError, match="by a newer MLflow than") as caught:
+            ask()
+        assert "backup" in caught.value.hint
+
+
+def test_an_upgrade_of_sqlite_that_fails_halfway_leaves_nothing_behind(tmp_path: Path) -> None:
+    """MLflow's own leaves the steps that were done, and can then neither go on nor back."""
+    path, said = tmp_path / "mlflow.db", list[str]()
+    kept = Stores(f"sqlite:///{path}", str(tmp_path / "files"))
+    upgrade.upgrade(kept, said.append)
+    assert "a start makes them" in said.pop()
+    make_old(kept.database)
+    in_the_way(path, "CREATE TABLE spans (x INTEGER)")
+    before = path.read_bytes()
+    with pytest.raises(TrackingError, match=r"the tables are as they were: .*table spans already exists"):
+        upgrade.upgrade(kept, said.append)
+    assert path.read_bytes() == before
+    assert [each.name for each in tmp_path.iterdir()] == ["mlflow.db"]
+    in_the_way(path, "DROP TABLE spans")
+    mode = path.stat().st_mode
+    upgrade.upgrade(kept, said.append)
+    assert "are those of MLflow" in said.pop()
+    upgrade.check_tables(kept)
+    assert path.stat().st_mode == mode
+    assert [each.name for each in tmp_path.iterdir()] == ["mlflow.db"]
+
+
+def in_the_way(path: Path, statement: str) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(statement)
 
 
 def test_sqlite_and_a_folder_come_back_elsewhere(kept: Stores, tmp_path: Path) -> None:

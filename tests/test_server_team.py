@@ -10,12 +10,14 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import sqlalchemy
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -24,14 +26,17 @@ from cryptography.x509.oid import NameOID
 
 from projects import DIGITS_PARAMS, DIGITS_SUITE, Project, assert_friendly, make_project, runs_of, suite
 from sluiceway.errors import TrackingError, UsageError
-from sluiceway.server import files, people
+from sluiceway.server import files, people, settings, upgrade
 from sluiceway.stages.train import _metric_points
 from sluiceway.tracking import registry, runs, store
 from sluiceway.tracking.shipper import Shipper
 from sluiceway.training.spool import Spool
 from sluiceway.usecases.pipeline import Pipeline
 from slurm import free_ports
-from team import ADMIN, ADMIN_PASSWORD, KEY, KEY_ID, SECRETS, Team, missing, team, wait_for
+from team import ADMIN, ADMIN_PASSWORD, DATABASE_PASSWORD, KEY, KEY_ID, SECRETS, Team, make_old, missing, team, wait_for
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing()), reason=missing() or "PostgreSQL, rclone")]
 WRITER, READER = ("will", "the writer's pass:word@"), ("rita", "the reader's pass/word%")
@@ -532,14 +537,82 @@ def test_what_was_lost_comes_back_from_a_backup(server: Team, project: Project, 
     assert ask(server, "/api/2.0/mlflow/registered-models/alias", WRITER, alias) == 200
 
 
-def test_the_tables_are_brought_up_as_the_docs_say(server: Team) -> None:
-    uri = server.postgres.uri.replace("postgresql://", "postgresql+psycopg2://")
-    done = subprocess.run(
-        [sys.executable, "-m", "mlflow", "db", "upgrade", uri],
-        env=server.environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout
+@pytest.fixture
+def old(server: Team, monkeypatch: pytest.MonkeyPatch) -> Iterator["Engine"]:
+    """A database with the tables of MLflow 3.1, beside the server's."""
+    uri = f"{settings.without_password(server.postgres.uri).removesuffix('mlflow')}old"
+    monkeypatch.setenv("PGPASSWORD", DATABASE_PASSWORD)
+    place = ("-h", "127.0.0.1", "-p", str(server.postgres.port), "-U", "mlflow")
+    server.postgres.run("createdb", *place, "old")
+    make_old(uri)
+    engine = sqlalchemy.create_engine(uri)
+    yield engine
+    engine.dispose()
+    server.postgres.run("dropdb", *place, "--force", "old")
+
+
+def state(engine: "Engine") -> tuple[list[str], list[str]]:
+    with engine.connect() as connection:
+        revision = connection.execute(sqlalchemy.text("SELECT version_num FROM alembic_version")).scalars().all()
+    return list(revision), sorted(sqlalchemy.inspect(engine).get_table_names())
+
+
+@contextmanager
+def held(engine: "Engine") -> Iterator[Callable[[str], list[Any]]]:
+    """Keep a table that a later step of the upgrade wants; give what is asked of the upgrade's connection there."""
+    others = "FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = 'old'"
+
+    def ask(what: str) -> list[Any]:
+        with engine.connect() as connection:
+            return list(connection.execute(sqlalchemy.text(f"SELECT {what} {others}")).scalars())
+
+    with engine.connect() as connection:
+        connection.execute(sqlalchemy.text("LOCK TABLE registered_models IN ACCESS EXCLUSIVE MODE"))
+        yield ask
+
+
+def test_an_upgrade_that_fails_halfway_changes_nothing(server: Team, old: "Engine", monkeypatch) -> None:
+    """Some twenty steps are done when it comes to the table that is kept from it."""
+    kept = settings.Stores(str(old.url), "unused", DATABASE_PASSWORD)
+    before, command = state(old), [sys.executable, "-m", "sluiceway", "server", "upgrade"]
+
+    environment = {**server.environment(), "MLFLOW_BACKEND_STORE_URI": str(old.url)}
+    with held(old) as ask, subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
+        wait_for(lambda: ask("query"), 120)
+        process.kill()
+    wait_for(lambda: not ask("query"), 30)
+    assert state(old) == before
+    with pytest.raises(TrackingError, match="steps older than MLflow"):
+        upgrade.check_tables(kept)
+
+    def attempt() -> Exception | None:
+        try:
+            upgrade.upgrade(kept, lambda text: None)
+        except TrackingError as error:
+            return error
+        return None
+
+    with held(old) as ask, ThreadPoolExecutor(1) as pool:
+        lost = pool.submit(attempt)
+        wait_for(lambda: ask("query"), 60)
+        assert ask("pg_terminate_backend(pid)") == [True]
+        assert "the tables are as they were" in str(lost.result())
+    assert state(old) == before
+
+    monkeypatch.setattr(upgrade, "_LOCKS", 1)
+    with held(old):
+        refused = attempt()
+    assert "canceling statement due to lock timeout" in str(refused)
+    assert "is every server on it stopped?" in str(getattr(refused, "hint", ""))
+    assert state(old) == before
+
+    assert attempt() is None
+    upgrade.check_tables(kept)
+    assert set(state(old)[1]) > set(before[1])
+
+
+def test_tables_that_are_up_to_date_are_left_alone(server: Team) -> None:
+    said = server.run("upgrade")
+    assert "already" in said
+    assert said.count("\n") == 1
     assert ask(server, "/api/2.0/mlflow/experiments/search?max_results=1", READER) == 200

@@ -71,6 +71,15 @@ def restore(folder: Folder) -> None:
     typer.echo(f"restored what was there at {made['made']}: the database and {len(made['sha256']) - 1} files")
 
 
+@app.command(epilog="Example:  sluiceway server upgrade")
+def upgrade() -> None:
+    """Bring the database's tables up to the installed MLflow, or leave all as it was. The server must not run."""
+    from sluiceway.server.settings import stores
+    from sluiceway.server.upgrade import upgrade as run
+
+    run(stores(os.environ), typer.echo)
+
+
 @user.command("add", epilog="Example:  sluiceway server user add ada --role writer")
 def add(name: Name, role: Annotated[Role, typer.Option(help="What it may do.")] = Role.reader) -> None:
     """Make an account; its password is asked for, or read as a line from the standard input."""

@@ -4,13 +4,19 @@ import os
 import shutil
 import sqlite3
 import subprocess
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sluiceway.errors import MissingPackage, TrackingError
 from sluiceway.server.settings import Stores
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+_SECONDS = 10
+"""That PostgreSQL may take to answer: MLflow itself would try for minutes, and then print the trace of its library."""
 
 
 class Means(NamedTuple):
@@ -45,28 +51,46 @@ def restore(stores: Stores, file: Path) -> None:
     _MEANS[stores.kind].restore(stores, file)
 
 
+@contextmanager
+def opened(stores: Stores) -> "Iterator[Engine]":
+    """Open the database, and turn what it refuses into our error.
+
+    Raises:
+        TrackingError: it cannot be reached, or refuses.
+    """
+    import sqlalchemy
+
+    options = {"connect_timeout": _SECONDS, "password": stores.password or None}
+    engine = sqlalchemy.create_engine(stores.database, connect_args=options if stores.kind == "postgresql" else {})
+    try:
+        yield engine
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        raise refusal(stores, error) from None
+    finally:
+        engine.dispose()
+
+
 def refusal(stores: Stores, error: Exception) -> TrackingError:
-    """Build the error for what SQLAlchemy raised: PostgreSQL refuses with ``FATAL``, all else did not come so far."""
-    words = " ".join(str(getattr(error, "orig", error)).split())
-    what = "refused" if "FATAL" in words or stores.kind == "sqlite" else "could not be reached"
+    """Build the error for what SQLAlchemy raised.
+
+    What PostgreSQL answers has a code, or is ``FATAL`` where it lets nobody in; all else did not come so far.
+    """
+    cause = getattr(error, "orig", error)
+    words = " ".join(str(cause).split())
+    answered = "FATAL" in words or getattr(cause, "pgcode", None) or stores.kind == "sqlite"
     return TrackingError(
-        f"the database {stores.database} {what}: {words}", hint="is it up, and are user, password and name right?"
+        f"the database {stores.database} {'refused' if answered else 'could not be reached'}: {words}",
+        hint="is it up, and are user, password and name right?",
     )
 
 
 def _tables(stores: Stores) -> int:
     import sqlalchemy
 
-    if stores.kind == "sqlite" and not _sqlite(stores).exists():
-        return 0
-    options = {"password": stores.password or None} if stores.kind == "postgresql" else {}
-    engine = sqlalchemy.create_engine(stores.database, connect_args=options)
-    try:
+    if stores.kind == "sqlite" and not sqlite_file(stores).exists():
+        return 0  # a look would make the file
+    with opened(stores) as engine:
         return len(sqlalchemy.inspect(engine).get_table_names())
-    except sqlalchemy.exc.SQLAlchemyError as error:
-        raise refusal(stores, error) from None
-    finally:
-        engine.dispose()
 
 
 def _pg_dump(stores: Stores, file: Path) -> None:
@@ -104,17 +128,22 @@ def _program(name: str) -> str:
 
 
 def _sqlite_dump(stores: Stores, file: Path) -> None:
-    if not _sqlite(stores).exists():
-        raise TrackingError(f"the database {_sqlite(stores)} does not exist")
-    _copy(_sqlite(stores), file)
+    if not sqlite_file(stores).exists():
+        raise TrackingError(f"the database {sqlite_file(stores)} does not exist")
+    copy_sqlite(sqlite_file(stores), file)
 
 
 def _sqlite_restore(stores: Stores, file: Path) -> None:
-    _sqlite(stores).parent.mkdir(parents=True, exist_ok=True)
-    _copy(file, _sqlite(stores))
+    sqlite_file(stores).parent.mkdir(parents=True, exist_ok=True)
+    copy_sqlite(file, sqlite_file(stores))
 
 
-def _copy(source: Path, target: Path) -> None:
+def copy_sqlite(source: Path, target: Path) -> None:
+    """Make SQLite's database a copy of another one: all of it, or, when this is interrupted, nothing.
+
+    Raises:
+        TrackingError: one of them cannot be opened, or has no room.
+    """
     try:
         with closing(sqlite3.connect(source)) as there, closing(sqlite3.connect(target)) as here:
             there.backup(here)
@@ -122,7 +151,8 @@ def _copy(source: Path, target: Path) -> None:
         raise TrackingError(f"the database {source} cannot be copied to {target}: {error}") from error
 
 
-def _sqlite(stores: Stores) -> Path:
+def sqlite_file(stores: Stores) -> Path:
+    """Return the file that SQLite's database is."""
     return Path(stores.database.partition("///")[2].partition("?")[0])
 
 

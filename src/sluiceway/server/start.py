@@ -11,15 +11,11 @@ from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
-from sluiceway.errors import MissingPackage, TrackingError, UsageError
-from sluiceway.server.database import refusal
+from sluiceway.errors import MissingPackage, UsageError
 from sluiceway.server.files import StoreAway, look
-from sluiceway.server.settings import ADMIN, Door, Stores, check, stores
-
-if TYPE_CHECKING:
-    from sqlalchemy import Engine
+from sluiceway.server.settings import ADMIN, Door, check, stores
+from sluiceway.server.upgrade import check_tables
 
 ACCOUNTS = """\
 [mlflow]
@@ -58,15 +54,15 @@ def start(door: Door, workers: int, environ: Mapping[str, str], say: Callable[[s
     Raises:
         UsageError: what is missing, impossible or unsafe in the settings; nobody can listen there.
         MissingPackage: an extra is not installed.
-        TrackingError: the database cannot be reached; the store of files refuses. One that is away is only told of:
-            it may be back in a moment, and curves do not need it.
+        TrackingError: the database cannot be reached, or is another MLflow's; the store of files refuses. One that is
+            away is only told of: it may be back in a moment, and curves do not need it.
     """
     check(environ, door)
     kept = stores(environ)
     if find_spec("flask_wtf") is None:
         raise MissingPackage("accounts need mlflow[auth]", hint="pip install 'sluiceway[server]'")
     listen(door)
-    reach(kept)
+    check_tables(kept)
     try:
         look(kept)
     except StoreAway as error:
@@ -122,45 +118,6 @@ def listen(door: Door) -> None:
         raise UsageError(
             f"nobody can listen at port {door.port} of {door.host}: {error.strerror}",
             hint="--host is an address of this machine; ports below 1024 are root's: --port 5000",
-        ) from None
-
-
-def reach(kept: Stores) -> None:
-    """Open the database once: MLflow itself would try for minutes, and then print the trace of its library.
-
-    Raises:
-        TrackingError: it cannot be reached, refuses, or is of another version of MLflow.
-    """
-    import sqlalchemy
-
-    url = sqlalchemy.make_url(kept.database)
-    options = {"connect_timeout": 10, "password": kept.password or None} if kept.kind == "postgresql" else {}
-    engine = sqlalchemy.create_engine(url, connect_args=options)
-    try:
-        if sqlalchemy.inspect(engine).has_table("alembic_version"):
-            _same_version(kept, engine)
-    except sqlalchemy.exc.SQLAlchemyError as error:
-        raise refusal(kept, error) from None
-    finally:
-        engine.dispose()
-
-
-def _same_version(kept: Stores, engine: "Engine") -> None:
-    """Compare the tables with MLflow's, which would begin with new accounts and fail at the first request.
-
-    Raises:
-        TrackingError: they are older or newer.
-    """
-    from mlflow.exceptions import MlflowException
-    from mlflow.store.db.utils import _verify_schema
-    from mlflow.version import VERSION
-
-    try:
-        _verify_schema(engine)  # type: ignore[no-untyped-call]
-    except MlflowException:
-        raise TrackingError(
-            f"the database {kept.database} was made by another version of MLflow than the {VERSION} here",
-            hint=f"back up, then: mlflow db upgrade {shlex.quote(kept.database)} (docs/server.md, Upgrades)",
         ) from None
 
 

@@ -148,7 +148,7 @@ def _version(theirs: str) -> Seen:
         return Seen(what, "warning", f"the server names no version: {theirs[:40]!r}", "is there a proxy between?")
     found = f"the server has MLflow {theirs}, here is {ours}"
     if server < _LEAST:
-        return Seen(what, "fault", found, f"upgrade the server to {_LEAST} or newer: back it up, `mlflow db upgrade`")
+        return Seen(what, "fault", found, f"upgrade the server to {_LEAST} or newer (docs/server.md, Upgrades)")
     if server.release[:2] < client.release[:2]:
         return Seen(what, "warning", found, "what the server does not know yet will be refused: upgrade it")
     return Seen(what, "ok", f"MLflow {theirs}" if server == client else found)
