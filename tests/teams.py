@@ -34,6 +34,8 @@ FULL = Job.model_validate(
             "pull_secrets": ["registry"],
             "pod_account": "trainer",
             "annotations": {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"},
+            "labels": {"team": "vision", "kueue.x-k8s.io/priority-class": "night"},
+            "pod": {"runtimeClassName": "nvidia"},
         },
         "slurm": {"partition": "gpu", "account": "vision", "nodes": 2, "setup": ["module load cuda"]},
     }

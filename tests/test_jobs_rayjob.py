@@ -6,12 +6,16 @@ import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sluiceway.errors import LaunchError
-from sluiceway.launch.rayjob import Server, create_and_wait, main
+from sluiceway.launch.outcome import CANCELLED
+from sluiceway.launch.rayjob import LONGEST, Server, create_and_wait, main, owned
+from sluiceway.launch.records import RAY_CLUSTER, JobPlaces
+from sluiceway.stages.job_run import run
 
 MANIFEST = {"kind": "RayJob", "metadata": {"namespace": "ml", "generateName": "sluiceway-nightly-"}}
 PATH = "/apis/ray.io/v1/namespaces/ml/rayjobs"
@@ -117,6 +121,33 @@ def test_a_refusal_says_why(api: Api) -> None:
         create_and_wait(api.address, MANIFEST, lambda line: None)
 
 
+def test_a_pod_that_was_moved_waits_for_the_rayjob_of_the_one_before(api: Api) -> None:
+    """Each pod of a Job computes the same name, so the second finds what the first has made."""
+    manifest = owned(MANIFEST, "sluiceway-nightly-29123456", "4f-1")
+    assert manifest == owned(MANIFEST, "sluiceway-nightly-29123456", "4f-1")
+    metadata = manifest["metadata"]
+    assert metadata["name"] == "sluiceway-nightly-run-29123456"
+    assert "generateName" not in metadata
+    (owner,) = metadata["ownerReferences"]
+    assert owner == {"apiVersion": "batch/v1", "kind": "Job", "name": "sluiceway-nightly-29123456", "uid": "4f-1"}
+    api.refusal, api.states = (409, "already exists"), [state("Complete", "SUCCEEDED")]
+    said: list[str] = []
+    assert create_and_wait(api.address, manifest, said.append, poll=0.01) == 0
+    assert said[0] == "RayJob sluiceway-nightly-run-29123456 is there: waiting on"
+    assert api.asked[-1][1] == f"{PATH}/sluiceway-nightly-run-29123456"
+    with pytest.raises(LaunchError, match="already exists"):  # a name that the server made is nobody else's
+        create_and_wait(api.address, MANIFEST, said.append, poll=0.01)
+
+
+def test_the_longest_name_of_a_job_gives_one_that_kuberay_takes() -> None:
+    longest = "sluiceway-" + "a" * 40 + "-29123456"
+    name = owned(MANIFEST, longest, "4f-1")["metadata"]["name"]
+    assert len(name) == LONGEST
+    assert name.endswith("a-run-29123456")
+    assert name != owned(MANIFEST, longest[:-1] + "7", "4f-1")["metadata"]["name"]
+    assert owned(MANIFEST, "", "") == MANIFEST  # outside a Job
+
+
 def test_a_server_that_is_not_there_is_an_error() -> None:
     with pytest.raises(LaunchError, match="cannot be reached"):
         create_and_wait(Server("http://127.0.0.1:9", lambda: "x"), MANIFEST, lambda line: None)
@@ -130,3 +161,54 @@ def test_outside_a_pod_there_is_nothing_to_ask(
     path.write_text(json.dumps(MANIFEST), encoding="utf-8")
     assert main(str(path)) == 1
     assert "no pod with a service account" in capsys.readouterr().err
+
+
+# Within the RayJob.
+
+
+@pytest.mark.parametrize(("event", "code"), [("failed", 1), ("preempted", CANCELLED)])
+def test_kuberay_trains_nothing_again_that_failed_by_itself_or_was_cancelled(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    event: str,
+    code: int,
+) -> None:
+    """It begins a RayJob that ended with another code than 0 anew, whatever the reason."""
+    places = ended(tmp_path, monkeypatch, event, code)
+    monkeypatch.setenv(RAY_CLUSTER, "sluiceway-nightly-run-29123456-b4kk2")
+    assert run(tmp_path, "nightly") == code
+    assert (
+        capsys.readouterr().out == "nightly: not begun again for RayJob sluiceway-nightly-run-29123456: it said why\n"
+    )
+    assert len(places.records()) == 1
+
+
+@pytest.mark.parametrize(
+    ("event", "code", "cluster"),
+    [
+        ("preempted", 75, "sluiceway-nightly-run-29123456-b4kk2"),  # the cluster was taken away
+        ("lost", 1, "sluiceway-nightly-run-29123456-b4kk2"),
+        ("failed", 1, "sluiceway-nightly-run-29124896-c7zx9"),  # the next night
+        ("failed", 1, ""),  # no RayJob
+    ],
+)
+def test_what_was_lost_is_begun_again_and_so_is_the_next_rayjob(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, event: str, code: int, cluster: str
+) -> None:
+    places = ended(tmp_path, monkeypatch, event, code)
+    monkeypatch.setenv(RAY_CLUSTER, cluster)
+    run(tmp_path, "nightly")
+    assert len(places.records()) == 2
+
+
+def ended(root: Path, monkeypatch: pytest.MonkeyPatch, event: str, code: int) -> JobPlaces:
+    """Write down a job, and a run of it that came to this in a RayJob."""
+    (root / "infra").mkdir()
+    (root / "params.yaml").write_text("pipelines: {digits: {code: src}}\n", encoding="utf-8")
+    jobs = {"nightly": {"pipeline": "digits", "notify": {"on": []}}}
+    (root / "infra" / "jobs.yaml").write_text(json.dumps({"jobs": jobs}), encoding="utf-8")
+    places = JobPlaces.of(root, "nightly")
+    monkeypatch.setenv(RAY_CLUSTER, "sluiceway-nightly-run-29123456-a1x9f")
+    places.end(places.begin(), event, "it said why", code)
+    return places

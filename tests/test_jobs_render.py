@@ -20,6 +20,7 @@ from ruamel.yaml import YAML
 from projects import ROOT
 from sluiceway.errors import ConfigError
 from sluiceway.launch.jobs import Job
+from sluiceway.launch.rayjob import LONGEST
 from sluiceway.launch.render import RENDERERS
 from sluiceway.launch.render.place import Place
 from sluiceway.stages.job_render import render as write
@@ -195,6 +196,58 @@ def test_places_that_would_idle_are_refused(target: str, tmp_path: Path) -> None
     with pytest.raises(ConfigError, match="workers: 4 is more than the 1 that pipelines/digits") as caught:
         written(tmp_path, target, resources={"workers": 4, "gpus": 1}, image="a:1")
     assert "workers: 1 there, or train: {workers: 4}" in caught.value.hint
+
+
+def test_what_an_operator_would_patch_by_hand_is_an_option() -> None:
+    for case, document in kubernetes_documents():
+        labels = document["metadata"]["labels"]
+        assert labels.items() >= FULL.kubernetes.labels.items(), (case, document["kind"])
+        assert labels["app.kubernetes.io/name"] == "sluiceway"
+    cluster = documents("kubernetes-full")[0]["spec"]["rayClusterSpec"]
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        assert group["template"]["metadata"]["labels"]["team"] == "vision"
+        assert group["template"]["spec"]["runtimeClassName"] == "nvidia"
+    with pytest.raises(ValueError, match="containers, volumes is made from other options"):
+        with_changes(FULL, kubernetes={"pod": {"volumes": [], "containers": []}})
+
+
+def test_a_cluster_that_never_starts_does_not_hold_up_later_runs() -> None:
+    """With an image that there is not, the CronJob's policy would else forbid every run from then on."""
+    assert documents("kubernetes-full")[0]["spec"]["preRunningDeadlineSeconds"] == 3600
+    for minutes, written in ((5, 300), (None, None)):
+        job = with_changes(FULL, schedule=None, kubernetes={"start_minutes": minutes})
+        (text,) = RENDERERS["kubernetes"]("nightly", job, PLACE).values()
+        found = YAML(typ="safe", pure=True).load(text)["spec"].get("preRunningDeadlineSeconds")
+        assert found == written
+
+
+def test_pods_that_only_wait_take_next_to_nothing_and_may_be_moved() -> None:
+    cron = documents("kubernetes-full")[-1]["spec"]["jobTemplate"]["spec"]
+    assert cron["podFailurePolicy"]["rules"][0]["onPodConditions"] == [{"type": "DisruptionTarget", "status": "True"}]
+    (create,) = cron["template"]["spec"]["containers"]
+    assert {each["name"]: each["valueFrom"]["fieldRef"]["fieldPath"] for each in create["env"]} == {
+        "JOB_NAME": "metadata.labels['job-name']",
+        "JOB_UID": "metadata.labels['controller-uid']",
+    }
+    (submit,) = documents("kubernetes-full")[0]["spec"]["submitterPodTemplate"]["spec"]["containers"]
+    for container in (create, submit):
+        assert container["resources"]["requests"]["cpu"] == "100m"
+
+
+@pytest.mark.parametrize("length", [1, 31, 32, 40])
+def test_the_longest_name_of_a_job_is_one_that_kuberay_takes(length: int) -> None:
+    name = "a" * (length - 1) + "z"
+    (text, _) = RENDERERS["kubernetes"](name, FULL, PLACE).values()
+    metadata = YAML(typ="safe", pure=True).load(text)["metadata"]
+    assert len(metadata["generateName"]) + 5 <= LONGEST
+    assert metadata["labels"]["sluiceway/job"] == name
+    alpha = CASES["kubernetes-raycronjob"][1]
+    if length <= 31:
+        RENDERERS["kubernetes"](name, alpha, PLACE)
+        return
+    with pytest.raises(ConfigError, match=rf"{length - 31} letters too long for a RayCronJob") as caught:
+        RENDERERS["kubernetes"](name, alpha, PLACE)
+    assert f"call it {'a' * 31!r}" in caught.value.hint
 
 
 def test_the_grace_of_pods_outlasts_the_jobs_own() -> None:

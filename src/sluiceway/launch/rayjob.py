@@ -1,7 +1,8 @@
 """What the CronJob on Kubernetes runs: create a RayJob, wait for its end, and end as it did.
 
-So ``concurrencyPolicy: Forbid`` holds for the whole run, and the CronJob's history is that of the runs. It speaks to
-the API server that every pod finds in its environment, with the pod's account: ``python -m sluiceway.launch.rayjob F``.
+So ``concurrencyPolicy: Forbid`` holds for the whole run, and the CronJob's history is that of the runs: the RayJob is
+called after the CronJob's Job, and goes with it. It speaks to the API server that every pod finds in its environment,
+with the pod's account: ``python -m sluiceway.launch.rayjob F``.
 """
 
 import json
@@ -27,6 +28,10 @@ _AWAY = (OSError, HTTPException, ValueError)
 """No connection, or one that broke off; an answer that is none, as of a proxy. ``HTTPError`` is an ``OSError``."""
 _FOR_NOW = frozenset({429, 500, 502, 503, 504})
 """What a server answers that is overloaded or starts anew."""
+_THERE = 409
+"""What it answers where there is an object of that name."""
+LONGEST = 47
+"""Letters of a RayJob's name, beyond which KubeRay refuses it."""
 _ENDS: Mapping[str, int] = {"SUCCEEDED": 0, "FAILED": 1, "STOPPED": 1}
 _LOST = ("Failed", "ValidationFailed")
 """States of the deployment in which no end of the job will come."""
@@ -86,15 +91,7 @@ def create_and_wait(
         LaunchError: the server refused, or was away for ten minutes.
     """
     path = f"/apis/ray.io/v1/namespaces/{manifest['metadata']['namespace']}/rayjobs"
-    try:
-        name = server.ask("POST", path, manifest)["metadata"]["name"]
-    except HTTPError as error:
-        raise LaunchError(
-            f"the API server refused the RayJob: {_reason(error)}", hint="is KubeRay installed?"
-        ) from None
-    except _AWAY as error:
-        raise LaunchError(f"the API server cannot be reached: {_why(error)}") from None
-    say(f"created RayJob {name}")
+    name = _create(server, path, manifest, say)
     said, seen = "", time.monotonic()
     while True:
         try:
@@ -119,6 +116,47 @@ def create_and_wait(
         time.sleep(poll)
 
 
+def _create(server: Server, path: str, manifest: Mapping[str, Any], say: Callable[[str], None]) -> str:
+    """Create the RayJob, unless an earlier pod of the same Job has done so, and return its name.
+
+    Raises:
+        LaunchError: the server refused, or is away.
+    """
+    try:
+        name = str(server.ask("POST", path, manifest)["metadata"]["name"])
+    except HTTPError as error:
+        if error.code == _THERE and "name" in manifest["metadata"]:
+            say(f"RayJob {manifest['metadata']['name']} is there: waiting on")
+            return str(manifest["metadata"]["name"])
+        raise LaunchError(
+            f"the API server refused the RayJob: {_reason(error)}", hint="is KubeRay installed?"
+        ) from None
+    except _AWAY as error:
+        raise LaunchError(f"the API server cannot be reached: {_why(error)}") from None
+    say(f"created RayJob {name}")
+    return name
+
+
+def owned(manifest: Mapping[str, Any], job: str, uid: str) -> dict[str, Any]:
+    """Return the manifest of a RayJob that belongs to a Job: it is called after it, and removed with it.
+
+    It must not have the same name: KubeRay gives that to a Job of its own, which hands the command over.
+
+    Args:
+        manifest: of the RayJob.
+        job: the Job's name; empty: it belongs to none.
+        uid: the Job's.
+    """
+    if not job or not uid:
+        return dict(manifest)
+    metadata = {key: value for key, value in manifest["metadata"].items() if key != "generateName"}
+    start, _, moment = job.rpartition("-")
+    end = f"-run-{moment}"
+    metadata["name"] = start[: LONGEST - len(end)].rstrip("-") + end
+    metadata["ownerReferences"] = [{"apiVersion": "batch/v1", "kind": "Job", "name": job, "uid": uid}]
+    return {**manifest, "metadata": metadata}
+
+
 def _why(error: Exception) -> str:
     return str(getattr(error, "reason", "") or error or type(error).__name__)
 
@@ -134,6 +172,7 @@ def main(path: str) -> int:
     """Create what the file says."""
     try:
         manifest = json.loads(Path(path).read_text(encoding="utf-8"))
+        manifest = owned(manifest, os.environ.get("JOB_NAME", ""), os.environ.get("JOB_UID", ""))
         return create_and_wait(Server.inside(), manifest, lambda line: print(line, flush=True))  # noqa: T201
     except LaunchError as error:
         print(f"error: {error.message}\n  try: {error.hint}", file=sys.stderr)  # noqa: T201

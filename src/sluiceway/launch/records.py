@@ -15,12 +15,19 @@ from sluiceway.data.documents import read_json, write_json
 from sluiceway.data.places import JOBS, STATE, TREE, home, locked
 from sluiceway.launch.processes import boot, born, machine
 
+RAY_CLUSTER = "SLUICEWAY_RAY_CLUSTER"
+"""Environment variable with the name of the RayCluster that KubeRay made for a RayJob: the RayJob's and a suffix."""
 _KEPT = 50
 """Runs whose logs are kept."""
 BEAT = 30.0
 """Seconds between two signs of life."""
 _SILENCE = 300.0
 """Seconds without one after which a run on another machine is given up for lost."""
+
+
+def rayjob() -> str:
+    """Return the name of the RayJob that this process belongs to; empty: to none."""
+    return os.environ.get(RAY_CLUSTER, "").rpartition("-")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +47,8 @@ class Record:
     """Which start of that machine."""
     slurm: str = ""
     """Number of the batch job of Slurm that it runs in."""
+    rayjob: str = ""
+    """Name of the RayJob of KubeRay that it runs in."""
     commit: str = ""
     """What was run."""
     ended: str = ""
@@ -154,6 +163,7 @@ class JobPlaces:
             machine=machine(),
             boot=boot(),
             slurm=os.environ.get("SLURM_JOB_ID", ""),
+            rayjob=rayjob(),
         )
         self.write(record)
         for old in self.records()[:-_KEPT]:

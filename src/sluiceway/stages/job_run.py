@@ -15,7 +15,7 @@ from sluiceway.launch.jobs import Job
 from sluiceway.launch.leftovers import end_leftovers
 from sluiceway.launch.notify import beat, notify
 from sluiceway.launch.outcome import CANCELLED, Outcome, closed, registered, report
-from sluiceway.launch.records import JobPlaces, Record
+from sluiceway.launch.records import JobPlaces, Record, rayjob
 from sluiceway.launch.schedules import is_due
 from sluiceway.launch.secrets import load_secrets
 from sluiceway.launch.worktree import Source, check_out, data_of, publish, source
@@ -53,6 +53,9 @@ def run(root: Path, name: str, *, if_due: bool = False) -> int:
         tell(root, name, job, places, print)
         if not due:
             return 0
+        if (before := places.last()) and _is_final(before):
+            print(f"{name}: not begun again for RayJob {before.rayjob}: {before.sentence}")  # noqa: T201
+            return before.exit_code or 0
         record = places.begin()
         log = places.log(record)
         with log.open("w", encoding="utf-8") as file, places.beating(record):
@@ -72,6 +75,11 @@ def run(root: Path, name: str, *, if_due: bool = False) -> int:
             places.remember(told=notify(job.notify, outcome, root, commands.say))
             beat(job.notify, commands.say)
     return code
+
+
+def _is_final(before: Record) -> bool:
+    """Whether this RayJob's run failed by itself, or was cancelled: KubeRay begins it anew as after a lost cluster."""
+    return before.rayjob == rayjob() != "" and (before.event == "failed" or before.exit_code == CANCELLED)
 
 
 def _due(job: Job, places: JobPlaces) -> bool:

@@ -5,6 +5,7 @@ whose pods were preempted goes on where it was. The default schedule is a CronJo
 overlaps and whose runs Kueue sees; a RayCronJob is the option.
 """
 
+import copy
 import io
 import json
 import shlex
@@ -16,13 +17,20 @@ from ruamel.yaml.scalarstring import LiteralScalarString
 
 from sluiceway.errors import ConfigError
 from sluiceway.launch.jobs import Job
+from sluiceway.launch.rayjob import LONGEST
+from sluiceway.launch.records import RAY_CLUSTER
 from sluiceway.launch.render.place import SLACK, Place, schedule_of
 
 _START = 900
 """Seconds that pulling the image and starting the pods may take, beside the job's budget."""
 _LATE = 3600
 """Seconds after which a missed start is left out, until the next one."""
-_SUBMITTER = {"cpus": 1, "memory": "512Mi"}
+_WAITING = {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}}
+"""Of pods that start something and wait for it."""
+_RANDOM = 5
+"""Letters that Kubernetes, or KubeRay for a RayCronJob, ends a name with, behind a dash."""
+_DISRUPTED = {"type": "DisruptionTarget", "status": "True"}
+"""The condition of a pod that was ended because its node goes, or somebody more important comes."""
 
 
 def render(name: str, job: Job, place: Place) -> dict[str, str]:
@@ -43,7 +51,7 @@ def render(name: str, job: Job, place: Place) -> dict[str, str]:
 def _rayjob(name: str, job: Job) -> dict[str, Any]:
     metadata = _metadata(name, job)
     # Every run is an object of its own.
-    metadata["generateName"] = f"{metadata.pop('name')}-"
+    metadata["generateName"] = f"{metadata.pop('name')[: LONGEST - _RANDOM - 1].rstrip('-')}-"
     return {"apiVersion": "ray.io/v1", "kind": "RayJob", "metadata": metadata, "spec": _spec(name, job)}
 
 
@@ -59,9 +67,11 @@ def _spec(name: str, job: Job) -> dict[str, Any]:
         "shutdownAfterJobFinishes": True,
         "ttlSecondsAfterFinished": 60,
     }
+    if job.kubernetes.start_minutes:
+        spec["preRunningDeadlineSeconds"] = job.kubernetes.start_minutes * 60
     if job.budget.hours:
         spec["activeDeadlineSeconds"] = round(job.budget.hours * 3600) + job.grace + _START
-    container = {"name": "ray-job-submitter", **_container(job, _SUBMITTER)}
+    container = {"name": "ray-job-submitter", **_container(job, _WAITING)}
     submitter = {"restartPolicy": "Never", **_pod(job), "containers": [container]}
     spec["submitterPodTemplate"] = {"metadata": _pod_metadata(name, job), "spec": submitter}
     spec["rayClusterSpec"] = _cluster(name, job)
@@ -118,9 +128,13 @@ def _ray_pod(name: str, job: Job, container: str, resources: dict[str, Any]) -> 
     ]
     # What Ray itself would wait for at SIGTERM, the hook has waited for.
     plain = {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0", **job.env}
+    # Its name is that of the RayJob and a suffix: what failed by itself is not trained again for the same RayJob.
     env = [*({"name": key, "value": value} for key, value in plain.items()), *secrets]
-    main = {"name": container, **_container(job, resources), "volumeMounts": shared, "env": env}
+    env.append(_label_of_pod(RAY_CLUSTER, "ray.io/cluster"))
+    asked = _resources(job, resources)
+    main = {"name": container, **_container(job, asked), "volumeMounts": shared, "env": env}
     spec = {
+        **job.kubernetes.pod,
         **_pod(job),
         "terminationGracePeriodSeconds": job.grace + SLACK,
         "containers": [main],
@@ -155,26 +169,36 @@ def _pod(job: Job) -> dict[str, Any]:
     return pod
 
 
-def _container(job: Job, resources: dict[str, Any]) -> dict[str, Any]:
+def _resources(job: Job, resources: dict[str, Any]) -> dict[str, Any]:
     asked: dict[str, Any] = {"cpu": str(resources["cpus"]), "memory": resources["memory"]}
     if resources.get("gpus"):
         asked[job.kubernetes.gpu] = str(resources["gpus"])
+    return {"requests": asked, "limits": dict(asked)}
+
+
+def _container(job: Job, resources: dict[str, Any]) -> dict[str, Any]:
     return {
         "image": job.image,
-        "resources": {"requests": asked, "limits": dict(asked)},
+        "resources": copy.deepcopy(resources),
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
     }
+
+
+def _label_of_pod(variable: str, label: str) -> dict[str, Any]:
+    """Return a variable that holds what Kubernetes or KubeRay has labelled the pod with."""
+    return {"name": variable, "valueFrom": {"fieldRef": {"fieldPath": f"metadata.labels['{label}']"}}}
 
 
 def _cron_job(name: str, job: Job) -> list[dict[str, Any]]:
     """The CronJob, the RayJob that it creates and waits for, and the right to do so."""
     metadata, kubernetes, schedule = _metadata(name, job), job.kubernetes, schedule_of(name, job)
-    plain = {key: value for key, value in metadata.items() if key != "labels"} | {"labels": _labels(name)}
+    plain = {key: value for key, value in metadata.items() if key != "labels"} | {"labels": _labels(name, job)}
     config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": plain}
     config["data"] = {"rayjob.json": LiteralScalarString(json.dumps(_rayjob(name, job), indent=1) + "\n")}
     container = {
         "name": "create",
-        **_container(job, _SUBMITTER),
+        **_container(job, _WAITING),
+        "env": [_label_of_pod("JOB_NAME", "job-name"), _label_of_pod("JOB_UID", "controller-uid")],
         "command": ["python", "-m", "sluiceway.launch.rayjob", "/job/rayjob.json"],
         "volumeMounts": [{"name": "job", "mountPath": "/job", "readOnly": True}],
     }
@@ -191,7 +215,12 @@ def _cron_job(name: str, job: Job) -> list[dict[str, Any]]:
         "concurrencyPolicy": "Forbid",
         "startingDeadlineSeconds": _LATE,
         "jobTemplate": {
-            "spec": {"backoffLimit": 0, "template": {"metadata": _pod_metadata(name, job), "spec": pod}},
+            "spec": {
+                "backoffLimit": 0,
+                # A pod that only waits may be moved: the next one finds the RayJob by its name, and waits on.
+                "podFailurePolicy": {"rules": [{"action": "Ignore", "onPodConditions": [_DISRUPTED]}]},
+                "template": {"metadata": _pod_metadata(name, job), "spec": pod},
+            },
         },
     }
     if schedule.zone:
@@ -202,7 +231,11 @@ def _cron_job(name: str, job: Job) -> list[dict[str, Any]]:
 
 def _rights(name: str, job: Job) -> list[dict[str, Any]]:
     account, namespace = job.kubernetes.service_account, job.kubernetes.namespace
-    metadata = {"name": account, "namespace": namespace, "labels": {"app.kubernetes.io/name": "sluiceway"}}
+    metadata = {
+        "name": account,
+        "namespace": namespace,
+        "labels": {**job.kubernetes.labels, "app.kubernetes.io/name": "sluiceway"},
+    }
     rule = {"apiGroups": ["ray.io"], "resources": ["rayjobs"], "verbs": ["create", "get"]}
     role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": account}
     subject = {"kind": "ServiceAccount", "name": account, "namespace": namespace}
@@ -221,15 +254,20 @@ def _rights(name: str, job: Job) -> list[dict[str, Any]]:
 
 
 def _ray_cron_job(name: str, job: Job) -> dict[str, Any]:
-    schedule = schedule_of(name, job)
+    schedule, metadata = schedule_of(name, job), _metadata(name, job)
+    if (over := len(metadata["name"]) + 1 + _RANDOM - LONGEST) > 0:
+        raise ConfigError(
+            f"the name of job {name!r} is {over} letters too long for a RayCronJob: KubeRay would refuse its RayJobs",
+            hint=f"call it {name[:-over].rstrip('-')!r}, or write schedule_with: CronJob",
+        )
     spec: dict[str, Any] = {"schedule": schedule.cron, "jobTemplate": _spec(name, job)}
     if schedule.zone:
         spec["timeZone"] = schedule.zone
-    return {"apiVersion": "ray.io/v1", "kind": "RayCronJob", "metadata": _metadata(name, job), "spec": spec}
+    return {"apiVersion": "ray.io/v1", "kind": "RayCronJob", "metadata": metadata, "spec": spec}
 
 
 def _metadata(name: str, job: Job) -> dict[str, Any]:
-    labels = _labels(name)
+    labels = _labels(name, job)
     if job.kubernetes.queue:
         labels["kueue.x-k8s.io/queue-name"] = job.kubernetes.queue
     return {"name": f"sluiceway-{name}", "namespace": job.kubernetes.namespace, "labels": labels}
@@ -237,11 +275,11 @@ def _metadata(name: str, job: Job) -> dict[str, Any]:
 
 def _pod_metadata(name: str, job: Job) -> dict[str, Any]:
     annotations = {"annotations": dict(job.kubernetes.annotations)} if job.kubernetes.annotations else {}
-    return {"labels": _labels(name), **annotations}
+    return {"labels": _labels(name, job), **annotations}
 
 
-def _labels(name: str) -> dict[str, str]:
-    return {"app.kubernetes.io/name": "sluiceway", "sluiceway/job": name}
+def _labels(name: str, job: Job) -> dict[str, str]:
+    return {**job.kubernetes.labels, "app.kubernetes.io/name": "sluiceway", "sluiceway/job": name}
 
 
 def _yaml(*documents: dict[str, Any]) -> str:
