@@ -9,6 +9,7 @@ import pytest
 
 from clusters import Ray, ray_cluster
 from slurm import free_ports
+from sluiceway.launch.outcome import CANCELLED
 from teams import Kept, keep_quick
 
 pytestmark = pytest.mark.slow
@@ -37,13 +38,18 @@ def test_a_job_is_submitted_followed_ended_and_gone_on_with(head: Ray, tmp_path:
     while not (tmp_path / "training").exists():
         assert time.monotonic() < deadline
         time.sleep(0.2)
-    assert "is failed" in job(kept, head, "cancel", "nightly")  # in Ray's words: its exit code is 75
+    assert "nightly: told to stop; " in job(kept, head, "cancel", "nightly")
+    job(kept, head, "attach", "nightly", check=CANCELLED)
+    assert "nightly: told to stop; " in job(kept, head, "cancel", "nightly")  # it stays so
     assert (tmp_path / "saved").read_text(encoding="utf-8") == "1"
     assert kept.last()["event"] == "preempted"
     said = job(kept, head, "submit", "nightly")
     assert "the last run was interrupted" in said
     assert "nightly: digits version 1 is the new champion of digits" in said
     assert kept.last()["event"] == "promoted"
+    (kept.origin / "told.txt").write_text("bad\n", encoding="utf-8")
+    assert "the data gate of digits is closed" in job(kept, head, "submit", "nightly", check=3)
+    job(kept, head, "attach", "nightly", check=3)
 
 
 def test_without_the_token_nothing_is_let_in(head: Ray, tmp_path: Path) -> None:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 _POLL = 1.0
 _MARK = "sluiceway_job"
 """Under this name, Ray keeps whose run it is."""
-_OVER = {"SUCCEEDED", "FAILED", "STOPPED"}
+_WELL = "SUCCEEDED"
+_OVER = {_WELL, "FAILED", "STOPPED"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +81,8 @@ class RayJobs:
             for each in sorted(found, key=lambda each: each.start_time or 0)
         ]
 
-    def follow(self, run: str, write: Callable[[str], None]) -> str:
-        """Write what a run says until it ends, and return its status.
+    def follow(self, run: str, write: Callable[[str], None]) -> int:
+        """Write what a run says until it ends, and return its exit code; 1 where Ray knows none.
 
         Raises:
             LaunchError: the cluster cannot be reached, or refuses the token.
@@ -95,11 +96,12 @@ class RayJobs:
                     write(text[told:])
                     told = len(text)
                 if status in _OVER:
-                    return status
+                    code = client.get_job_info(run).driver_exit_code
+                    return int(status != _WELL) if code is None else int(code)
                 time.sleep(_POLL)
 
     def cancel(self, run: str) -> str:
-        """Tell a run to end with its work saved, wait for that, and return its status.
+        """Tell a run to end with its work saved, wait for that, and return what it said of its end.
 
         Ray would tell every process of the run at once; the job tells its stage alone, so it is told on the head.
 
@@ -107,14 +109,17 @@ class RayJobs:
             LaunchError: the cluster cannot be reached, or refuses the token.
         """
         with self._client() as client:
-            if str(client.get_job_status(run).value) in _OVER:
-                return str(client.get_job_status(run).value)
-            helper = client.submit_job(
-                entrypoint=self._command("cancel", "--here"), submission_id=f"sluiceway-cancel-{self.name}-{_moment()}"
-            )
-            if self.follow(helper, lambda text: None) != "SUCCEEDED":
-                client.stop_job(run)
-        return self.follow(run, lambda text: None)
+            if str(client.get_job_status(run).value) not in _OVER:
+                helper = client.submit_job(
+                    entrypoint=self._command("cancel", "--here"),
+                    submission_id=f"sluiceway-cancel-{self.name}-{_moment()}",
+                )
+                if self.follow(helper, lambda text: None):
+                    client.stop_job(run)
+        said: list[str] = []
+        code = self.follow(run, said.append)
+        lines = [line for line in "".join(said).splitlines() if line.startswith(f"{self.name}: ")]
+        return lines[-1] if lines else f"it ended with {code}"
 
     def _command(self, verb: str, *options: str) -> str:
         folder = self.job.ray.project or str(self.root.absolute())

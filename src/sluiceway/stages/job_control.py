@@ -22,7 +22,6 @@ from sluiceway.stages.console import console
 from sluiceway.stages.job_described import job_of
 
 Run = TypeVar("Run")
-_RAY_EXIT = {"SUCCEEDED": 0}
 _PATIENCE = 60
 """Seconds beyond the grace that a run may take to end."""
 _COLOURS = {
@@ -66,7 +65,7 @@ def attach(root: Path, name: str) -> int:
     try:
         if job.where == "ray":
             jobs = RayJobs(name, job, root)
-            return _RAY_EXIT.get(jobs.follow(_newest(name, [each.id for each in jobs.runs()]), _write), 1)
+            return jobs.follow(_newest(name, [each.id for each in jobs.runs()]), _write)
         places = JobPlaces.of(root, name)
         ended = local.follow(places, _newest(name, places.records()), _write)
     except KeyboardInterrupt:
@@ -98,7 +97,7 @@ def cancel(root: Path, name: str, *, here: bool = False, requeue: bool = False) 
     if job.where == "ray" and not here:
         jobs = RayJobs(name, job, root)
         run = _newest(name, [each.id for each in jobs.runs()])
-        console.print(f"[bold]cancel[/] {name}: {run} is {jobs.cancel(run).lower()}")
+        console.print(f"[bold]cancel[/] {name}: {run}: {escape(jobs.cancel(run))}")
         return 0
     places = JobPlaces.of(root, name)
     if (job.where == "local" or here) and _newest(name, places.records()).state == "lost":
