@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from projects import Project
+from sluiceway.errors import LaunchError
+from sluiceway.launch.install import INSTALLERS
 from sluiceway.launch.records import JobPlaces
 from teams import keep_quick
 
@@ -119,6 +121,23 @@ class ScheduledProject(Project):
         made = super().environment(**more)
         made |= {"FAKE": str(fake), "XDG_CONFIG_HOME": str(self.root.parent / "config")}
         return {**made, "PATH": f"{fake}{os.pathsep}{made['PATH']}", "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+
+
+def test_who_cancels_what_has_ended_is_told_so(tmp_path: Path) -> None:
+    project = described(tmp_path, "{pipeline: digits}")
+    places = JobPlaces.of(project.root, "nightly")
+    places.end(places.begin(), "kept", "nightly: digits version 2 is registered", 3)
+    said = job(project, "cancel", "nightly")
+    assert "nothing is running; the last run was kept: nightly: digits version 2 is registered" in " ".join(
+        said.split()
+    )
+
+
+def test_where_slurm_has_no_scrontab_there_is_a_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(LaunchError, match="scrontab is not installed here") as caught:
+        INSTALLERS["slurm"]("nightly", None, tmp_path).present()
+    assert "--to slurm` works in the crontab" in caught.value.hint
 
 
 PLAIN = "{pipeline: digits, schedule: {cron: '30 2 * * *'}}"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from clusters import Ray, ray_cluster
-from slurm import free_ports
 from sluiceway.launch.outcome import CANCELLED
+from slurm import free_ports
 from teams import Kept, keep_quick
 
 pytestmark = pytest.mark.slow

@@ -130,6 +130,13 @@ class Data:
                 self._commands.run("dvc", "push", *files).checked()
             self._commands.run("dvc", "push", "--run-cache", "--with-deps", self._target).checked()
 
+    def fetching(self, branch: str) -> str:
+        """Return the command that brings the results, and where, if that is not on any machine."""
+        if self._remote:
+            return f"git checkout {branch} && dvc pull --with-deps {self._target}"
+        here = "here alone: `dvc remote add` names a store for data and models, and there is none"
+        return f"git checkout {branch} && dvc checkout --with-deps {self._target}  # {here}"
+
     def _files(self) -> list[str]:
         # DVC takes these and a stage's dependencies in two calls, but not in one.
         tree = self._commands.folder

@@ -199,6 +199,10 @@ UNREACHABLE = (
     "this user's systemd cannot be reached: `loginctl enable-linger` starts it, "
     "`export XDG_RUNTIME_DIR=/run/user/$(id -u)` finds it; or `--to cron`"
 )
+_OTHERWISE = {
+    "scrontab": "not every Slurm has it, and not on every machine: the line of `sluiceway job render JOB --to slurm` "
+    "works in the crontab of a machine that has `sbatch`, too"
+}
 INSTALLERS: Mapping[str, Callable[[str, Job | None, Path], Installer]] = {
     "cron": Cron,
     "systemd": Systemd,
@@ -208,7 +212,8 @@ INSTALLERS: Mapping[str, Callable[[str, Job | None, Path], Installer]] = {
 
 def _try(*command: str, text: str | None = None) -> "subprocess.CompletedProcess[str]":
     if not shutil.which(command[0]):
-        raise LaunchError(f"{command[0]} is not installed here", hint="`--to` names another scheduler")
+        hint = _OTHERWISE.get(command[0], "`--to` names another scheduler")
+        raise LaunchError(f"{command[0]} is not installed here", hint=hint)
     try:
         return subprocess.run(  # noqa: S603
             command,

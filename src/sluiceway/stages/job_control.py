@@ -100,10 +100,12 @@ def cancel(root: Path, name: str, *, here: bool = False, requeue: bool = False) 
         console.print(f"[bold]cancel[/] {name}: {run}: {escape(jobs.cancel(run))}")
         return 0
     places = JobPlaces.of(root, name)
-    if (job.where == "local" or here) and _newest(name, places.records()).state == "lost":
+    newest = _newest(name, places.records())
+    if (job.where == "local" or here) and newest.state == "lost":
         return _end_lost(places, name, job)
-    ended = local.cancel(places, _newest(name, places.records()), job.grace + _PATIENCE, requeue=requeue)
-    console.print(f"[bold]cancel[/] {name}: {ended.state}: {escape(ended.sentence) or 'it had ended'}")
+    ended = local.cancel(places, newest, job.grace + _PATIENCE, requeue=requeue)
+    before = "" if newest.state == "running" else "nothing is running; the last run was "
+    console.print(f"[bold]cancel[/] {name}: {before}{ended.state}: {escape(ended.sentence) or 'it had ended'}")
     return 0
 
 

@@ -141,7 +141,7 @@ class _Run:
             data.push()
             made = publish(there, self.places.tree, self.job.pipeline, self._message(outcome, there))
             outcome = replace(outcome, links={**outcome.links, there.branch: made})
-            self.commands.say(f"git checkout {there.branch} && dvc pull --with-deps register@{self.job.pipeline}")
+            self.commands.say(data.fetching(there.branch))
         return outcome
 
     def _check_raw(self) -> None:
