@@ -1,16 +1,20 @@
 """What the doctor sees, fault by fault: machine, packages, git, DVC, data, schedulers, clocks, secrets."""
 
 import os
+import shutil
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import psutil
 import pytest
 from packaging.requirements import Requirement
 
 from projects import Project
 from sluiceway.errors import LaunchError
+from sluiceway.launch import processes
 from sluiceway.launch.health import base, cluster, machine, packages, repository, schedulers
 from sluiceway.launch.health.base import Look, Seen, look, skew
 from sluiceway.launch.health.web import clock
@@ -313,8 +317,30 @@ def test_a_machine_without_schedulers_is_noticed(tmp_path: Path, monkeypatch: py
     without_bus = seen_with("systemctl", "echo no bus >&2; exit 1")
     assert without_bus.state == "fault"
     assert "XDG_RUNTIME_DIR" in without_bus.way_out
-    assert seen_with("crontab", "true").found.startswith("cron: ")
+    monkeypatch.setattr(schedulers, "cron_runs", lambda: False)
+    dead = seen_with("crontab", "true")
+    assert (dead.state, dead.found) == ("fault", "crontab is here, and no cron that runs: it would start nothing")
+    assert "service cron start" in dead.way_out
+    monkeypatch.setattr(schedulers, "cron_runs", lambda: True)
+    assert seen_with("", "").found.startswith("cron: ")
     assert seen_with("systemctl", "true").found.startswith("cron and systemd: ")
+    monkeypatch.setattr(schedulers, "cron_runs", lambda: False)
+    assert seen_with("", "").found.startswith("systemd: ")
+
+
+def test_a_cron_that_runs_is_known_by_its_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "_GENERATOR", tmp_path)
+    assert processes.cron_runs()  # systemd-cron has none
+    monkeypatch.setattr(processes, "_GENERATOR", tmp_path / "none")
+    everyone = psutil.process_iter
+    monkeypatch.setattr(processes, "_CRONS", {"sw-cron"})
+    assert not processes.cron_runs()
+    shutil.copy("/bin/sleep", tmp_path / "sw-cron")
+    with subprocess.Popen([tmp_path / "sw-cron", "600"]) as ours:
+        assert processes.cron_runs()
+        ours.kill()
+    monkeypatch.setattr(psutil, "process_iter", lambda attrs: (each for each in everyone(attrs) if each.pid != 1))
+    assert processes.cron_runs()  # others' processes are hidden: nobody knows
 
 
 def test_missing_and_open_secrets_are_noticed_and_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

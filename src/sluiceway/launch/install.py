@@ -199,6 +199,7 @@ UNREACHABLE = (
     "this user's systemd cannot be reached: `loginctl enable-linger` starts it, "
     "`export XDG_RUNTIME_DIR=/run/user/$(id -u)` finds it; or `--to cron`"
 )
+START_CRON = "`service cron start`, as root, and see that it starts with the machine; or `--to systemd`"
 _OTHERWISE = {
     "scrontab": "not every Slurm has it, and not on every machine: the line of `sluiceway job render JOB --to slurm` "
     "works in the crontab of a machine that has `sbatch`, too"

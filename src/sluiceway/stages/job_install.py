@@ -4,7 +4,8 @@ import difflib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from sluiceway.launch.install import INSTALLERS
+from sluiceway.launch.install import INSTALLERS, START_CRON
+from sluiceway.launch.processes import cron_runs
 from sluiceway.stages.console import console
 from sluiceway.stages.job_described import job_of
 
@@ -36,6 +37,8 @@ def install(root: Path, name: str, target: str, *, agree: Callable[[], bool] | N
         return
     installer.install()
     console.print(f"[bold]install[/] {name}: {target} has it now; `sluiceway job list` says when it is due")
+    if target == "cron" and not cron_runs():
+        console.print(f"[yellow]warning[/]: no cron runs on this machine, so nothing is started: {START_CRON}")
     if target == "systemd":
         console.print("  [cyan]loginctl enable-linger[/]  [dim]lets it run while nobody is logged in[/]")
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from sluiceway.errors import ConfigError
 from sluiceway.launch.health.base import Seen, run
-from sluiceway.launch.install import UNREACHABLE
+from sluiceway.launch.install import START_CRON, UNREACHABLE
 from sluiceway.launch.jobs import Job
+from sluiceway.launch.processes import cron_runs
 from sluiceway.launch.secrets import secrets_of
 
 
@@ -49,15 +50,18 @@ def kubernetes(jobs: Mapping[str, Job], seconds: float) -> Iterator[Seen]:
 
 def schedules(seconds: float) -> Iterator[Seen]:
     """Tell whether jobs of this machine can be scheduled: by cron, or by a systemd of this user that can be reached."""
-    found = ["cron"] * bool(shutil.which("crontab"))
+    crontab = bool(shutil.which("crontab"))
+    found = ["cron"] * (crontab and cron_runs())
     there = shutil.which("systemctl")
     if there and run("systemctl", "--user", "show-environment", seconds=seconds).code == 0:
         found.append("systemd")
-    elif there and not found:
+    elif there and not crontab:
         yield Seen("schedules", "fault", "systemd is here, and not to be reached by this user", UNREACHABLE)
         return
     if found:
         yield Seen("schedules", "ok", f"{' and '.join(found)}: `sluiceway job install JOB --to {found[0]}`")
+    elif crontab:
+        yield Seen("schedules", "fault", "crontab is here, and no cron that runs: it would start nothing", START_CRON)
     else:
         yield Seen("schedules", "fault", "neither cron nor systemd is here", "install cron, or leave out `schedule`")
 
