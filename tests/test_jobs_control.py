@@ -133,6 +133,13 @@ def test_who_cancels_what_has_ended_is_told_so(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("word", ["attach", "cancel"])
+def test_runs_on_kubernetes_are_shown_by_kubectl(tmp_path: Path, word: str) -> None:
+    where = "{pipeline: digits, where: kubernetes, image: 'x:1', kubernetes: {namespace: ml}}"
+    said = " ".join(job(described(tmp_path, where), word, "nightly", check=2).split())
+    assert "kubectl get rayjobs --namespace ml --selector sluiceway/job=nightly" in said
+
+
 def test_where_slurm_has_no_scrontab_there_is_a_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(LaunchError, match="scrontab is not installed here") as caught:

@@ -93,7 +93,15 @@ def test_a_node_leaves_with_its_work_saved_and_the_others_go_on(
         until(lambda: reached(lost.step + 30))
         places.notice.write_bytes(b"leave")
         training.join(900)
-    assert codes == [75]
+        # Two workers and one node: who waits for room that does not come is heard as well.
+        fixed = job_of(project, folder.with_name("fixed"), workers=2, epochs=4000.0, cpus_per_worker=1)
+        waiting = threading.Thread(target=lambda: codes.append(train_until(fixed, None)))
+        waiting.start()
+        notice = Places(Path(fixed.folder)).notice
+        until(notice.exists)
+        notice.write_bytes(b"leave")
+        waiting.join(900)
+    assert codes == [75, 75]
     assert f"saved at step {lost.step}\n" in said
     steps = [point.step for point in read(places.metrics) if "train/loss" in point.metrics]
     assert steps == list(range(5, steps[-1] + 1, 5))

@@ -65,9 +65,9 @@ def attach(root: Path, name: str) -> int:
     try:
         if job.where == "ray":
             jobs = RayJobs(name, job, root)
-            return jobs.follow(_newest(name, [each.id for each in jobs.runs()]), _write)
+            return jobs.follow(_newest(name, job, [each.id for each in jobs.runs()]), _write)
         places = JobPlaces.of(root, name)
-        ended = local.follow(places, _newest(name, places.records()), _write)
+        ended = local.follow(places, _newest(name, job, places.records()), _write)
     except KeyboardInterrupt:
         console.print(f"\n[dim]the run goes on; `sluiceway job attach {name}` follows it again[/]")
         return 0
@@ -96,11 +96,11 @@ def cancel(root: Path, name: str, *, here: bool = False, requeue: bool = False) 
     job = job_of(root, name)
     if job.where == "ray" and not here:
         jobs = RayJobs(name, job, root)
-        run = _newest(name, [each.id for each in jobs.runs()])
+        run = _newest(name, job, [each.id for each in jobs.runs()])
         console.print(f"[bold]cancel[/] {name}: {run}: {escape(jobs.cancel(run))}")
         return 0
     places = JobPlaces.of(root, name)
-    newest = _newest(name, places.records())
+    newest = _newest(name, job, places.records())
     if (job.where == "local" or here) and newest.state == "lost":
         return _end_lost(places, name, job)
     ended = local.cancel(places, newest, job.grace + _PATIENCE, requeue=requeue)
@@ -161,10 +161,14 @@ def _moment(record: Record | None) -> str:
     return datetime.fromisoformat(record.started).astimezone().strftime("%Y-%m-%d %H:%M") if record else "-"
 
 
-def _newest(name: str, runs: list[Run]) -> Run:
-    if not runs:
-        raise UsageError(f"job {name!r} has not run yet", hint=f"sluiceway job submit {name}")
-    return runs[-1]
+def _newest(name: str, job: Job, runs: list[Run]) -> Run:
+    if runs:
+        return runs[-1]
+    if job.where == "kubernetes":
+        hint = f"kubectl get rayjobs --namespace {job.kubernetes.namespace} --selector sluiceway/job={name}"
+        raise UsageError(f"job {name!r} has no run that is seen from here: its records lie on the claim", hint=hint)
+    hint = f"sluiceway job submit {name}" if job.where in ("local", "ray") else _handed_over(name, job)
+    raise UsageError(f"job {name!r} has not run yet", hint=hint)
 
 
 def _say_begun(name: str, run: str, where: str) -> None:
