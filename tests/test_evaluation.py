@@ -745,6 +745,17 @@ def test_a_baseline_that_answered_other_items_is_compared_by_intervals(metric):
     assert headline(math.nan, math.nan) == "Not clearly better than xz"
 
 
+def test_the_comparison_has_its_interval_and_says_how_it_was_made():
+    scores = {name: {"loss": Score(0.5, 0.4, 0.6)} for name in ("model", "n-grams")}
+    scores["xz"] = {"loss": Score(0.9, math.nan, math.nan)}
+    page = evaluation_page(
+        an_evaluation(metrics=[LOSS], scores=scores, advantages={"n-grams": Score(0.1, 0.05, 0.2)}, slices=())
+    )
+    words = sound(page).words
+    assert "-0.1 against n-grams (0.5): ahead by +0.05 to +0.2, clearly better" in words
+    assert "-0.4 against xz (0.9): ahead by +0.3 to +0.5, clearly better; not compared item by item" in words
+
+
 def test_evaluation_page_of_a_use_case_with_little_to_show():
     bare = an_evaluation(
         curves={},

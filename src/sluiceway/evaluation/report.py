@@ -18,7 +18,7 @@ from sluiceway.evaluation.confusion import Confusion
 from sluiceway.evaluation.layers.figures import depth_figure
 from sluiceway.evaluation.layers.probes import Told
 from sluiceway.evaluation.parity import Parity
-from sluiceway.evaluation.scores import Score
+from sluiceway.evaluation.scores import Score, unpaired_difference
 from sluiceway.evaluation.slices import Slice
 from sluiceway.gates.verdict import Check, GateName, Verdict
 from sluiceway.usecases.base import Metric, Panel
@@ -209,8 +209,18 @@ def _summary(evaluation: Evaluation) -> list[str]:
     for name, advantage in _advantages(evaluation).items():
         apart = text.difference(metric, advantage.value if metric.higher_is_better else -advantage.value)
         beside = text.figure(metric, evaluation.scores[name][metric.name].value)
-        lines.append(f"{apart} against {name} ({beside}): {_clarity(advantage)}")
+        how = f"{_ahead(metric, advantage)}{_clarity(advantage)}"
+        if name not in evaluation.advantages:
+            how += "; not compared item by item, as it did not answer the same ones"
+        lines.append(f"{apart} against {name} ({beside}): {how}")
     return lines
+
+
+def _ahead(metric: Metric, advantage: Score) -> str:
+    if not advantage.known:
+        return ""
+    low, high = (text.difference(metric, end).removesuffix(" points") for end in (advantage.low, advantage.high))
+    return f"ahead by {low} to {high}, "
 
 
 def _advantages(evaluation: Evaluation) -> dict[str, Score]:
@@ -218,17 +228,9 @@ def _advantages(evaluation: Evaluation) -> dict[str, Score]:
     name = evaluation.metric.name
     baselines = {learner: each[name] for learner, each in evaluation.scores.items() if learner != evaluation.learner}
     return {
-        learner: evaluation.advantages.get(learner) or _unpaired(evaluation.metric, evaluation.score, other)
+        learner: evaluation.advantages.get(learner) or unpaired_difference(evaluation.score, other, evaluation.metric)
         for learner, other in baselines.items()
     }
-
-
-def _unpaired(metric: Metric, model: Score, other: Score) -> Score:
-    # A baseline of a single figure, such as a compressor's, is held against the model's interval as it is.
-    low, high = (other.low, other.high) if other.known else (other.value, other.value)
-    if metric.higher_is_better:
-        return Score(model.value - other.value, model.low - high, model.high - low)
-    return Score(other.value - model.value, low - model.high, high - model.low)
 
 
 def _clarity(advantage: Score) -> str:
