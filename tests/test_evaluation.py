@@ -27,6 +27,7 @@ from sluiceway.evaluation import canvas, plots, text
 from sluiceway.evaluation.calibration import calibrate
 from sluiceway.evaluation.confusion import confuse
 from sluiceway.evaluation.distributions import distribution_figure
+from sluiceway.evaluation.learned import NothingLearned
 from sluiceway.evaluation.report import Evaluation, evaluation_page, gate_page, write_verdict
 from sluiceway.evaluation.scores import Score, paired_difference, resampled_rows, score, wilson
 from sluiceway.evaluation.slices import slices
@@ -754,6 +755,16 @@ def test_the_comparison_has_its_interval_and_says_how_it_was_made():
     words = sound(page).words
     assert "-0.1 against n-grams (0.5): ahead by +0.05 to +0.2, clearly better" in words
     assert "-0.4 against xz (0.9): ahead by +0.3 to +0.5, clearly better; not compared item by item" in words
+
+
+def test_the_page_says_first_that_nothing_was_learned():
+    found = NothingLearned(("One answer <b> to all.",), ("The rate: `train.lr` is 1. Try `dvc exp run`.", "Or this."))
+    html = evaluation_page(an_evaluation(nothing=found))
+    page = sound(html)
+    assert page.words.index("This network seems to have learned nothing") < page.words.index("beside its baselines")
+    assert "<li>The rate: <code>train.lr</code> is 1. Try <code>dvc exp run</code>.</li>" in html
+    assert "One answer <b> to all." in page.words
+    assert "learned nothing" not in evaluation_page(an_evaluation())
 
 
 def test_evaluation_page_of_a_use_case_with_little_to_show():

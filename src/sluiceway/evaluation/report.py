@@ -17,6 +17,7 @@ from sluiceway.evaluation.calibration import Calibration
 from sluiceway.evaluation.confusion import Confusion
 from sluiceway.evaluation.layers.figures import depth_figure
 from sluiceway.evaluation.layers.probes import Told
+from sluiceway.evaluation.learned import NothingLearned
 from sluiceway.evaluation.parity import Parity
 from sluiceway.evaluation.scores import Score, unpaired_difference
 from sluiceway.evaluation.slices import Slice
@@ -50,6 +51,8 @@ class Evaluation:
     advantages: Mapping[str, Score]
     """By baseline: the model's paired advantage in the first metric, positive where the model is better. A baseline
     that answered other items has none here, and is compared by the two intervals."""
+    nothing: NothingLearned | None = None
+    """Where the network shows no sign of having learned."""
     facts: Mapping[str, str] = field(default_factory=dict)
     """Further facts for the head of the page, label and text."""
     curves: plots.Curves = field(default_factory=dict)

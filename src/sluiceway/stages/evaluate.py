@@ -20,11 +20,12 @@ from sluiceway.stages.console import asked, progress, warn
 from sluiceway.stages.examples import accepted_examples, loader_of_row
 from sluiceway.stages.frame import Clock, done, stage
 from sluiceway.stages.trial import episodes, score_episodes, try_learners
-from sluiceway.usecases.base import Evidence, Outcomes, Tried
+from sluiceway.usecases.base import Evidence, Metric, Outcomes, Tried
 from sluiceway.usecases.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from sluiceway.evaluation.layers.probes import Told
+    from sluiceway.evaluation.learned import Course, NothingLearned
     from sluiceway.evaluation.place import Place
     from sluiceway.evaluation.report import Evaluation
     from sluiceway.evaluation.scores import Score
@@ -65,6 +66,8 @@ def evaluate(pipeline: Pipeline) -> None:
             _write_plots(pipeline.reports / "plots", evaluation)
         _log(pipeline, clock, document)
         best = pipeline.metrics[0]
+        if found := evaluation.nothing:
+            warn(f"{pipeline.name} seems to have learned nothing: {' '.join(found.signs)}")
         figures = ", ".join(f"{name} {best.text(each[best.name].value)}" for name, each in scores.items())
         report = (pipeline.reports / "report.html").relative_to(pipeline.root)
         done("evaluate", pipeline, clock, f"{best.title.lower()}: {figures} [dim]-> {report}[/]")
@@ -140,6 +143,7 @@ def _gather(
     from sluiceway.evaluation.calibration import calibrate
     from sluiceway.evaluation.confusion import confuse
     from sluiceway.evaluation.layers.figures import pictures
+    from sluiceway.evaluation.learned import Course
     from sluiceway.evaluation.parity import parity
     from sluiceway.evaluation.plots import training_curves
     from sluiceway.evaluation.report import Evaluation
@@ -150,6 +154,7 @@ def _gather(
     training = read_json(pipeline.reports / "training.json")
     data_gate = read_json(pipeline.validated / "gate.json")
     load = loader_of_row(pipeline, table)
+    history = _curves(pipeline.reports / "curves")
     others = {other: answers for other, answers in learners.items() if other != name}
     evidence = Evidence(loaded.model, loaded.encoding, outcomes, load, others)
     shown = place.run(loaded.model, lambda: pipeline.usecase.show(evidence), in_batches=False)
@@ -162,8 +167,9 @@ def _gather(
         metrics=pipeline.metrics,
         scores=scores,
         advantages=_advantages(pipeline, learners, tried, table),
+        nothing=_nothing_learned(pipeline, outcomes, others, Course.of(history, training["steps"]), table),
         facts={"Data gate": data_gate["state"]},
-        curves=training_curves(_curves(pipeline.reports / "curves")),
+        curves=training_curves(history),
         slices=slices(
             outcomes, table, metric, settings.resamples, settings.seed, groups=_groups(outcomes["row"], table)
         ),
@@ -197,6 +203,22 @@ def _advantages(
     }
 
 
+def _nothing_learned(
+    pipeline: Pipeline, model: Outcomes, baselines: dict[str, Outcomes], course: "Course", table: pa.Table
+) -> "NothingLearned | None":
+    """Ask whether there is any sign of learning, on the test items."""
+    from sluiceway.evaluation.learned import nothing_learned
+    from sluiceway.evaluation.scores import paired_difference
+
+    settings, groups = pipeline.params.evaluate, _groups(model["row"], table)
+
+    def compare(one: Outcomes, other: Outcomes, metric: Metric) -> "Score":
+        return paired_difference(one, other, metric, settings.resamples, settings.seed, groups)
+
+    metrics, train = pipeline.usecase.metrics, pipeline.params.train
+    return nothing_learned(model, baselines, metrics, compare, course, train, pipeline.name)
+
+
 def _write_scores(pipeline: Pipeline, evaluation: "Evaluation") -> dict[str, Any]:
     """Write ``evaluation.json``, which ``dvc metrics`` and the stage ``register`` read."""
     by_learner = {
@@ -206,6 +228,8 @@ def _write_scores(pipeline: Pipeline, evaluation: "Evaluation") -> dict[str, Any
     model = by_learner.pop(evaluation.learner)
     document: dict[str, Any] = {"test_items": evaluation.count, "model": model, "baselines": by_learner}
     document["advantages"] = {learner: score.document() for learner, score in evaluation.advantages.items()}
+    if found := evaluation.nothing:
+        document["nothing_learned"] = {"signs": found.signs, "causes": found.causes}
     if evaluation.episodes:
         document["episodes"] = evaluation.episodes
     if signatures := {each.name: each.signature() for each in evaluation.metrics if each.signature}:

@@ -36,6 +36,8 @@ def show(pipeline: Pipeline) -> None:
     evaluation = _read(pipeline.reports / "evaluation.json")
     if evaluation:
         console.print(_scores(pipeline, evaluation))
+        for line in _nothing_learned(evaluation):
+            console.print(line)
     for line in _results(pipeline):
         console.print(line)
     console.print(_times(pipeline))
@@ -72,6 +74,15 @@ def _scores(pipeline: Pipeline, evaluation: dict[str, Any]) -> Table:
     for name, scores in sorted(others, key=lambda each: each[1][metric.name]["value"], reverse=metric.higher_is_better):
         table.add_row(f"  {name}", *_figures(metric, scores))
     return table
+
+
+def _nothing_learned(evaluation: Mapping[str, Any]) -> list[str]:
+    """Say that the network shows no sign of having learned, why that may be, and what to do."""
+    found = evaluation.get("nothing_learned")
+    if not found:
+        return []
+    said = f"  [bold red]This network seems to have learned nothing.[/] {escape(' '.join(found['signs']))}"
+    return [said, *(f"  - {escape(cause)}" for cause in found["causes"]), ""]
 
 
 def _figures(metric: Metric, scores: dict[str, Any]) -> tuple[str, str]:
