@@ -147,6 +147,18 @@ def test_unknown_layouts_are_answered(tmp_path, names, message, hint):
     assert "a folder per class" in caught.value.hint
 
 
+def test_a_list_with_columns_of_other_names_is_pointed_at(tmp_path):
+    put(tmp_path, "1.wav", "2.wav", "3.wav")
+    listed(tmp_path / "mine.csv", [["recording", "tone"], ["1.wav", "a"], ["2.wav", "b"], ["3.wav", "b"]])
+    listed(tmp_path / "other.csv", [["speaker", "age"], ["x", "30"]])
+    with pytest.raises(UnknownLayout, match="3 sounds lie in") as caught:
+        list(read(tmp_path, DATA))
+    assert "nearest: mine.csv names them in its column recording: say `list: mine.csv, path: rec" in caught.value.hint
+    assert "as `label` the column that holds the class, of tone;" in caught.value.hint
+    (first, *_) = read(tmp_path, SpeechData(list="mine.csv", path="recording", label="tone"))
+    assert (first.source, first.target) == ("1.wav", "a")
+
+
 def test_a_column_without_a_list_is_told(tmp_path):
     put(tmp_path, "a/1.wav")
     with pytest.raises(UnknownLayout, match=r"data.group_column names a column of a list"):
