@@ -753,8 +753,8 @@ def test_the_comparison_has_its_interval_and_says_how_it_was_made():
         an_evaluation(metrics=[LOSS], scores=scores, advantages={"n-grams": Score(0.1, 0.05, 0.2)}, slices=())
     )
     words = sound(page).words
-    assert "-0.1 against n-grams (0.5): ahead by +0.05 to +0.2, clearly better" in words
-    assert "-0.4 against xz (0.9): ahead by +0.3 to +0.5, clearly better; not compared item by item" in words
+    assert "-0.1 (-0.2 to -0.05) against n-grams (0.5): clearly better" in words
+    assert "-0.4 (-0.5 to -0.3) against xz (0.9): clearly better; not compared item by item" in words
 
 
 def test_the_page_says_first_that_nothing_was_learned():

@@ -1,11 +1,15 @@
 """Speech classification, function by function: against SciPy, torch and what a sine must be, with broken files."""
 
+import base64
 import csv
 import hashlib
+import io
+import re
 import subprocess
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -376,8 +380,20 @@ def test_near_copies_are_close_and_others_are_not():
         assert gaps[original, 60 + original] < 0.5 * others.min()
 
 
+def test_a_picture_of_a_large_file_that_is_short_has_a_lighter_player():
+    wave = sung(seconds=1.0, rate=16_000)
+    payload = sound_bytes(wave, 16_000, "WAV", "DOUBLE")
+    assert len(payload) > 24_000
+    page = picture(payload)
+    (coded,) = re.findall(r'<audio controls preload="none" src="data:audio/flac;base64,([^"]+)">', page)
+    heard, rate = soundfile.read(io.BytesIO(base64.b64decode(coded)))
+    assert (rate, len(heard)) == (16_000, len(wave))
+    assert np.abs(heard - np.asarray(wave).ravel()).max() < 1e-3
+    assert page == picture(payload)
+
+
 def test_a_picture_has_a_player_when_it_is_small():
-    small, large = sound_bytes(sung(seconds=0.3)), sound_bytes(sung(seconds=4.0))
+    small, large = sound_bytes(sung(seconds=0.3)), sound_bytes(sung(seconds=9.0))
     assert "data:image/png;base64," in picture(small)
     assert '<audio controls preload="none" src="data:audio/wav;base64,' in picture(small)
     assert "<audio" not in picture(large)

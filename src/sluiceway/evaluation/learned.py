@@ -177,24 +177,12 @@ def _causes(course: Course, train: Train, pipeline: str, learnable: bool | None)
         f"The targets may not belong to the contents: `reports/{pipeline}/data/index.html` shows examples with theirs, "
         f"`sluiceway labels review {pipeline}` lists doubtful ones."
     )
-    try_rate = f"`dvc exp run -S pipelines/{pipeline}/params.yaml:train.lr={{:g}} register@{pipeline}`"
-    rate = f"`train.lr` is {train.lr:g}"
-    causes = []
-    if learnable is False:
-        causes.append(f"No simpler learner is better than that either. {targets}")
-    if course.rose or train.lr >= 30 * _RATE:
-        causes.append(f"The learning rate may be too high: {rate}. Try {try_rate.format(train.lr / 10)}.")
-    elif course.flat and train.lr <= _RATE / 10:
-        causes.append(f"The learning rate may be too low: {rate}. Try {try_rate.format(_RATE)}.")
-    elif course.flat:
-        causes.append(
-            f"The learning rate may not fit: {rate}. Try a tenth and ten times of it, "
-            f"{try_rate.format(train.lr / 10)}, or let `sluiceway tune {pipeline}` look for it."
-        )
+    causes = [f"No simpler learner is better than that either. {targets}"] if learnable is False else []
+    causes += _about_rate(course, train.lr, pipeline)
     if course.steps < FEW_STEPS:
         causes.append(
-            f"{course.steps:,} steps may be too few: raise `train.epochs` ({train.epochs:g}), or lower "
-            f"`train.global_batch` ({train.global_batch})."
+            f"{course.steps:,} step{'s' * (course.steps != 1)} may be too few: raise `train.epochs` "
+            f"({train.epochs:g}), or lower `train.global_batch` ({train.global_batch})."
         )
     if course.by_heart:
         causes.append(
@@ -203,6 +191,19 @@ def _causes(course: Course, train: Train, pipeline: str, learnable: bool | None)
         )
     elif not course.flat and course.steps >= FEW_STEPS:
         causes.append(f"The training may have ended too early: raise `train.epochs` ({train.epochs:g}).")
-    if learnable is None:
-        causes.append(targets)
-    return causes
+    return [*causes, targets] if learnable is None else causes
+
+
+def _about_rate(course: Course, rate: float, pipeline: str) -> list[str]:
+    """Say what speaks against the learning rate: nothing while a few steps explain as well that a loss stands still."""
+    run = f"`dvc exp run -S pipelines/{pipeline}/params.yaml:train.lr={{:g}} register@{pipeline}`"
+    if course.rose or rate >= 30 * _RATE:
+        return [f"The learning rate may be too high: `train.lr` is {rate:g}. Try {run.format(rate / 10)}."]
+    if course.flat and rate <= _RATE / 10:
+        return [f"The learning rate may be too low: `train.lr` is {rate:g}. Try {run.format(_RATE)}."]
+    if course.flat and course.steps >= FEW_STEPS:
+        return [
+            f"The learning rate may not fit: `train.lr` is {rate:g}. Try a tenth and ten times of it, "
+            f"{run.format(rate / 10)}, or let `sluiceway tune {pipeline}` look for it."
+        ]
+    return []

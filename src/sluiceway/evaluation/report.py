@@ -210,20 +210,23 @@ def _summary(evaluation: Evaluation) -> list[str]:
     metric = evaluation.metric
     lines = []
     for name, advantage in _advantages(evaluation).items():
-        apart = text.difference(metric, advantage.value if metric.higher_is_better else -advantage.value)
         beside = text.figure(metric, evaluation.scores[name][metric.name].value)
-        how = f"{_ahead(metric, advantage)}{_clarity(advantage)}"
-        if name not in evaluation.advantages:
-            how += "; not compared item by item, as it did not answer the same ones"
-        lines.append(f"{apart} against {name} ({beside}): {how}")
+        unpaired = (
+            "" if name in evaluation.advantages else "; not compared item by item: it did not answer the same ones"
+        )
+        apart = _apart(metric, advantage)
+        lines.append(f"{apart} against {name} ({beside}): {_clarity(advantage)}{unpaired}")
     return lines
 
 
-def _ahead(metric: Metric, advantage: Score) -> str:
+def _apart(metric: Metric, advantage: Score) -> str:
+    """Write a difference with its interval, in the metric's own direction: ``-0.28 (-0.3 to -0.26)``."""
+    sign = 1 if metric.higher_is_better else -1
+    apart = text.difference(metric, sign * advantage.value)
     if not advantage.known:
-        return ""
-    low, high = (text.difference(metric, end).removesuffix(" points") for end in (advantage.low, advantage.high))
-    return f"ahead by {low} to {high}, "
+        return apart
+    low, high = (text.difference(metric, end) for end in sorted((sign * advantage.low, sign * advantage.high)))
+    return f"{apart} ({low.removesuffix(' points')} to {high.removesuffix(' points')})"
 
 
 def _advantages(evaluation: Evaluation) -> dict[str, Score]:

@@ -41,7 +41,7 @@ def show(pipeline: Pipeline) -> None:
     for line in _results(pipeline):
         console.print(line)
     console.print(_times(pipeline))
-    for command, why in _next(pipeline, verdicts):
+    for command, why in _next(pipeline, verdicts, rate="nothing_learned" not in evaluation):
         console.print(f"  [cyan]{command}[/]  [dim]{why}[/]")
     console.print()
 
@@ -124,8 +124,14 @@ def _times(pipeline: Pipeline) -> Table:
     return table
 
 
-def _next(pipeline: Pipeline, verdicts: Mapping[str, Verdict]) -> list[tuple[str, str]]:
-    """Return commands and files, each with what it is for: ways out of a closed gate, or what to do with a model."""
+def _next(pipeline: Pipeline, verdicts: Mapping[str, Verdict], *, rate: bool) -> list[tuple[str, str]]:
+    """Return commands and files, each with what it is for: ways out of a closed gate, or what to do with a model.
+
+    Args:
+        pipeline: whose.
+        verdicts: of its gates.
+        rate: whether another learning rate is worth a try as a next step.
+    """
     name = pipeline.name
     again = (f"dvc repro register@{name}", "go on, once that is mended")
     if "data" in verdicts and not verdicts["data"].open:
@@ -143,7 +149,7 @@ def _next(pipeline: Pipeline, verdicts: Mapping[str, Verdict]) -> list[tuple[str
     lower = f"pipelines/{name}/params.yaml:train.lr={pipeline.params.train.lr / 2:g}"
     return [
         ("make ui", f"MLflow: the runs of {name}, their curves, the registered versions"),
-        (f"dvc exp run -S {lower} register@{name}", "try another learning rate"),
+        *([(f"dvc exp run -S {lower} register@{name}", "try another learning rate")] if rate else []),
         ("dvc metrics diff", "compare with the last commit; dvc plots diff draws it"),
         *([(f"reports/{name}/report.html", "the evaluation in full; open it in a browser")] if evaluated else []),
     ]
