@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import warnings
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -755,6 +756,24 @@ def test_the_comparison_has_its_interval_and_says_how_it_was_made():
     words = sound(page).words
     assert "-0.1 (-0.2 to -0.05) against n-grams (0.5): clearly better" in words
     assert "-0.4 (-0.5 to -0.3) against xz (0.9): clearly better; not compared item by item" in words
+
+
+def test_names_that_look_like_numbers_are_no_quantities():
+    table = with_column(example_table(), "target", [str(number % 200) for number in range(600)])
+    outcomes = dark_errors(table)
+    columns = {each.column for each in slices(outcomes, table, ACCURACY, 100, 0)}
+    assert "target" in columns
+    named = {each.column for each in slices(outcomes, table, ACCURACY, 100, 0, numbers=False)}
+    assert named == columns - {"target"}
+
+
+def test_many_metrics_take_the_whole_width():
+    metrics = [replace(ACCURACY, name=name) for name in "abcd"]
+    scores = {learner: {each.name: Score(0.5, 0.4, 0.6) for each in metrics} for learner in ("model", "other")}
+    wide = an_evaluation(metrics=metrics, scores=scores, advantages={}, slices=(), sliced=metrics[0])
+    assert 'class="stack across"' in evaluation_page(wide)
+    few = an_evaluation(metrics=metrics[:3], scores=scores, advantages={}, slices=(), sliced=metrics[0])
+    assert 'class="stack across"' not in evaluation_page(few)
 
 
 def test_the_page_says_first_that_nothing_was_learned():

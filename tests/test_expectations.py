@@ -277,8 +277,9 @@ class TestVacuousSuccess:
         assert failed(run(small(a=pa.nulls(2, pa.string()), b=pa.nulls(2, pa.string())), suite, None)) == []
 
     def test_an_empty_suite_is_refused(self, write: Write) -> None:
-        with pytest.raises(ConfigError, match="an empty suite would pass any data"):
+        with pytest.raises(ConfigError, match="an empty suite would pass any data") as told:
             run(small(a=[1]), write(), None)
+        assert told.value.hint.startswith("`sluiceway expectations suggest ")
 
 
 class TestReading:

@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +21,11 @@ from sluiceway.stages.console import asked, progress, warn
 from sluiceway.stages.examples import accepted_examples, loader_of_row
 from sluiceway.stages.frame import Clock, done, stage
 from sluiceway.stages.trial import episodes, score_episodes, try_learners
-from sluiceway.usecases.base import Evidence, Metric, Outcomes, Tried
+from sluiceway.usecases.base import Evidence, Outcomes, Tried
 from sluiceway.usecases.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from sluiceway.evaluation.layers.probes import Told
-    from sluiceway.evaluation.learned import Course, NothingLearned
     from sluiceway.evaluation.place import Place
     from sluiceway.evaluation.report import Evaluation
     from sluiceway.evaluation.scores import Score
@@ -143,10 +143,11 @@ def _gather(
     from sluiceway.evaluation.calibration import calibrate
     from sluiceway.evaluation.confusion import confuse
     from sluiceway.evaluation.layers.figures import pictures
-    from sluiceway.evaluation.learned import Course
+    from sluiceway.evaluation.learned import Course, nothing_learned
     from sluiceway.evaluation.parity import parity
     from sluiceway.evaluation.plots import training_curves
     from sluiceway.evaluation.report import Evaluation
+    from sluiceway.evaluation.scores import paired_difference
     from sluiceway.evaluation.slices import slices
 
     settings, metric = pipeline.params.evaluate, pipeline.usecase.metrics[0]
@@ -154,7 +155,7 @@ def _gather(
     training = read_json(pipeline.reports / "training.json")
     data_gate = read_json(pipeline.validated / "gate.json")
     load = loader_of_row(pipeline, table)
-    history = _curves(pipeline.reports / "curves")
+    history, groups = _curves(pipeline.reports / "curves"), _groups(outcomes["row"], table)
     others = {other: answers for other, answers in learners.items() if other != name}
     evidence = Evidence(loaded.model, loaded.encoding, outcomes, load, others)
     shown = place.run(loaded.model, lambda: pipeline.usecase.show(evidence), in_batches=False)
@@ -167,11 +168,25 @@ def _gather(
         metrics=pipeline.metrics,
         scores=scores,
         advantages=_advantages(pipeline, learners, tried, table),
-        nothing=_nothing_learned(pipeline, outcomes, others, Course.of(history, training["steps"]), table),
+        nothing=nothing_learned(
+            outcomes,
+            others,
+            pipeline.usecase.metrics,
+            partial(paired_difference, resamples=settings.resamples, seed=settings.seed, groups=groups),
+            Course.of(history, training["steps"]),
+            pipeline.params.train,
+            pipeline.name,
+        ),
         facts={"Data gate": data_gate["state"]},
         curves=training_curves(history),
         slices=slices(
-            outcomes, table, metric, settings.resamples, settings.seed, groups=_groups(outcomes["row"], table)
+            outcomes,
+            table,
+            metric,
+            settings.resamples,
+            settings.seed,
+            groups=groups,
+            numbers=pipeline.usecase.target == "number",
         ),
         calibration=calibrate(outcomes),
         confusion=confuse(outcomes, loaded.encoding.get("classes", [])),
@@ -201,22 +216,6 @@ def _advantages(
         for name, other in zip(list(compared)[1:], others, strict=True)
         if np.array_equal(model["row"], other["row"])
     }
-
-
-def _nothing_learned(
-    pipeline: Pipeline, model: Outcomes, baselines: dict[str, Outcomes], course: "Course", table: pa.Table
-) -> "NothingLearned | None":
-    """Ask whether there is any sign of learning, on the test items."""
-    from sluiceway.evaluation.learned import nothing_learned
-    from sluiceway.evaluation.scores import paired_difference
-
-    settings, groups = pipeline.params.evaluate, _groups(model["row"], table)
-
-    def compare(one: Outcomes, other: Outcomes, metric: Metric) -> "Score":
-        return paired_difference(one, other, metric, settings.resamples, settings.seed, groups)
-
-    metrics, train = pipeline.usecase.metrics, pipeline.params.train
-    return nothing_learned(model, baselines, metrics, compare, course, train, pipeline.name)
 
 
 def _write_scores(pipeline: Pipeline, evaluation: "Evaluation") -> dict[str, Any]:
