@@ -458,6 +458,9 @@ class TestWording:
             assert "_" not in said
             assert "  " not in said
 
+    def test_large_figures_are_written_out(self) -> None:
+        assert [wording.figure(each) for each in (32719.4, 3.27194, -20000.0)] == ["32719", "3.272", "-20000"]
+
     @given(st.floats(-1e300, 1e300))
     def test_figures_are_short_and_near(self, value: float) -> None:
         said = wording.figure(value)
