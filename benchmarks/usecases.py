@@ -4,17 +4,20 @@
     python benchmarks/usecases.py --only tones       # one, printed
 
 A score has its 95 % interval by bootstrap over groups; *ahead by* is the paired difference on the same test items, or
-the same episodes, with its interval. ``--write`` writes ``benchmarks/results/usecases.md``; what did not run stays.
+the same episodes, with its interval. A baseline of a single figure (``xz``) cannot be paired: there the interval is the
+model's own. ``--write`` writes ``benchmarks/results/usecases.md``; what did not run stays.
 """
 
 import argparse
 import csv
+import math
 import re
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
+from sluiceway.evaluation.scores import Score, unpaired_difference
 from spine import ROOT, Clone, clone_of, machine, origin, table
 
 RESULTS = ROOT / "benchmarks" / "results" / "usecases.md"
@@ -35,7 +38,7 @@ def measured(clone: Clone, name: str) -> list[str]:
             learner,
             metric.text(scores[metric.name]["value"]),
             interval(metric, scores[metric.name]),
-            interval(metric, evaluation["advantages"].get(learner)),
+            "" if learner == pipeline.params.model.name else ahead(metric, evaluation, learner),
             *(metric_text(each, scores.get(each.name)) for each in others),
         ]
         for learner, scores in learners.items()
@@ -58,6 +61,17 @@ def measured(clone: Clone, name: str) -> list[str]:
         *curve(clone.root / "reports" / name / "curves" / "validation.csv"),
         "",
     ]
+
+
+def ahead(metric: Any, evaluation: dict[str, Any], learner: str) -> str:
+    """Say by how much the model is ahead of a baseline: paired, or of a single figure by the model's own interval."""
+    if paired := evaluation["advantages"].get(learner):
+        return interval(metric, paired)
+    model, other = (
+        Score(**{end: math.nan if value is None else value for end, value in scores[metric.name].items()})
+        for scores in (evaluation["model"], evaluation["baselines"][learner])
+    )
+    return f"{interval(metric, unpaired_difference(model, other, metric).document())}, not paired"
 
 
 def metric_text(metric: Any, score: dict[str, Any] | None) -> str:

@@ -37,6 +37,17 @@ register: {}
 
 _OURS = ("MLFLOW_", "SLUICEWAY_", "RAY_", "PYTHONDONTWRITEBYTECODE")
 
+ALL_STAGES = """
+import sys
+from pathlib import Path
+from importlib import import_module
+from sluiceway.usecases.pipeline import Pipeline
+for name in sys.argv[1:]:
+    for stage in ("validate", "gate", "preprocess", "train", "evaluate", "register"):
+        getattr(import_module(f"sluiceway.stages.{stage}"), stage)(Pipeline.load(name, Path.cwd()))
+"""
+"""Runs the stages of some pipelines in one process, without DVC: a quarter of the time."""
+
 VERSES_PARAMS = """\
 usecase: text_generation
 target: none

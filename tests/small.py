@@ -176,8 +176,13 @@ def make_small(root: Path, name: str) -> Project:
     small = SMALL[name]
     params = small.options + _COMMON.replace("BAR", small.bar).replace("DATA_GATE", small.data_gate)
     project = make_project(root, {name: (small.usecase, params, suite(*small.contract))})
-    try:
-        small.lay_out(root / "data" / "raw" / name)
-    except FetchError as error:
-        pytest.skip(f"the data of {name} cannot be fetched here: {error}")
+    or_skip(lambda: small.lay_out(root / "data" / "raw" / name))
     return project
+
+
+def or_skip(lay_out: Callable[[], None]) -> None:
+    """Lay data out; the test is skipped where it cannot be fetched."""
+    try:
+        lay_out()
+    except FetchError as error:
+        pytest.skip(f"the data cannot be fetched here: {error}")

@@ -11,7 +11,7 @@ import pytest
 from material import found, material_of, registered
 from sluiceway import checks
 from sluiceway.checks import catalogue
-from sluiceway.checks.catalogue import CATALOGUE, NAMES, check_severities, examine
+from sluiceway.checks.catalogue import ACROSS, CATALOGUE, LIMITS, NAMES, check_severities, examine
 from sluiceway.config import DataGateParams
 from sluiceway.data.answers import Answers
 from sluiceway.errors import ConfigError
@@ -190,3 +190,14 @@ def test_a_check_that_answers_under_another_name_would_be_seen(materials, monkey
     monkeypatch.setattr(catalogue, "CATALOGUE", {check: ("another_name",)})
     said = {each.check.name for each in catalogue.examine(materials["none"])}
     assert said == set(names) != set(catalogue.CATALOGUE[check])
+
+
+def test_every_limit_belongs_to_checks_and_is_named_by_them():
+    assert {*LIMITS, *ACROSS} <= NAMES
+    options = {name for name in DataGateParams.model_fields if name.startswith(("max_", "min_"))}
+    assert set(LIMITS.values()) == options | {"groups_in_turn"}
+    for module in MODULES:  # who is held against an option uses it
+        source = inspect.getsource(module)
+        names = {name for check, names in CATALOGUE.items() if inspect.getmodule(check) is module for name in names}
+        for name in names & set(LIMITS):
+            assert f"limits.{LIMITS[name]}" in source, name

@@ -5,17 +5,28 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from rich.text import Text
 
 from sluiceway.data import samples
 from sluiceway.errors import FetchError
 from sluiceway.stages.console import warn
 from sluiceway.stages.sample import sample
+from sluiceway.stages.show import _nothing_learned
 from sluiceway.usecases.pipeline import Pipeline
 
 
 def test_brackets_in_a_warning_are_text(capsys: pytest.CaptureFixture[str]) -> None:
     warn("[enforce fail at alloc.cpp:9] no memory [/usr/lib/x]")
     assert capsys.readouterr().err == "warning: [enforce fail at alloc.cpp:9] no memory [/usr/lib/x]\n"
+
+
+def test_show_says_that_nothing_was_learned_and_what_to_do() -> None:
+    document = {"nothing_learned": {"signs": ["One answer [to all].", "Flat."], "causes": ["Try `train.lr`."]}}
+    head, cause, _ = _nothing_learned(document)
+    said = Text.from_markup(head).plain
+    assert said.strip() == "This network seems to have learned nothing. One answer [to all]. Flat."
+    assert Text.from_markup(cause).plain == "  - Try `train.lr`."
+    assert _nothing_learned({}) == []
 
 
 class Sample:

@@ -206,7 +206,10 @@ def test_steps_follow_from_what_failed(world):
 
     assert steps(failed("strangers", passed=True)) == ""
     assert "labels review" not in steps(failed("strangers"))
-    assert "gates.data in pipelines/digits/params.yaml Or let" in steps(failed("strangers"))
+    assert "change it: gates.data.max_strangers in pipelines/digits/params.yaml Or let" in steps(failed("strangers"))
+    assert "gates.data.severity.copies_across_splits in pipelines" in steps(failed("copies_across_splits"))
+    assert "on one side: `group`" in steps(failed("near_copies_across_splits"))
+    assert "on one side" not in steps(failed("strangers"))
     assert "change it: pipelines/digits/expectations.json Or let" in steps(
         failed("expect_column_values_to_be_unique:id")
     )

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import warnings
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -27,6 +28,7 @@ from sluiceway.evaluation import canvas, plots, text
 from sluiceway.evaluation.calibration import calibrate
 from sluiceway.evaluation.confusion import confuse
 from sluiceway.evaluation.distributions import distribution_figure
+from sluiceway.evaluation.learned import NothingLearned
 from sluiceway.evaluation.report import Evaluation, evaluation_page, gate_page, write_verdict
 from sluiceway.evaluation.scores import Score, paired_difference, resampled_rows, score, wilson
 from sluiceway.evaluation.slices import slices
@@ -743,6 +745,45 @@ def test_a_baseline_that_answered_other_items_is_compared_by_intervals(metric):
     assert headline(0.7, 0.8) == (bad if metric.higher_is_better else good)
     assert headline(0.3, 0.45) == headline(0.55, 0.7) == "Not clearly better than xz"
     assert headline(math.nan, math.nan) == "Not clearly better than xz"
+
+
+def test_the_comparison_has_its_interval_and_says_how_it_was_made():
+    scores = {name: {"loss": Score(0.5, 0.4, 0.6)} for name in ("model", "n-grams")}
+    scores["xz"] = {"loss": Score(0.9, math.nan, math.nan)}
+    page = evaluation_page(
+        an_evaluation(metrics=[LOSS], scores=scores, advantages={"n-grams": Score(0.1, 0.05, 0.2)}, slices=())
+    )
+    words = sound(page).words
+    assert "-0.1 (-0.2 to -0.05) against n-grams (0.5): clearly better" in words
+    assert "-0.4 (-0.5 to -0.3) against xz (0.9): clearly better; not compared item by item" in words
+
+
+def test_names_that_look_like_numbers_are_no_quantities():
+    table = with_column(example_table(), "target", [str(number % 200) for number in range(600)])
+    outcomes = dark_errors(table)
+    columns = {each.column for each in slices(outcomes, table, ACCURACY, 100, 0)}
+    assert "target" in columns
+    named = {each.column for each in slices(outcomes, table, ACCURACY, 100, 0, numbers=False)}
+    assert named == columns - {"target"}
+
+
+def test_many_metrics_take_the_whole_width():
+    metrics = [replace(ACCURACY, name=name) for name in "abcd"]
+    scores = {learner: {each.name: Score(0.5, 0.4, 0.6) for each in metrics} for learner in ("model", "other")}
+    wide = an_evaluation(metrics=metrics, scores=scores, advantages={}, slices=(), sliced=metrics[0])
+    assert 'class="stack across"' in evaluation_page(wide)
+    few = an_evaluation(metrics=metrics[:3], scores=scores, advantages={}, slices=(), sliced=metrics[0])
+    assert 'class="stack across"' not in evaluation_page(few)
+
+
+def test_the_page_says_first_that_nothing_was_learned():
+    found = NothingLearned(("One answer <b> to all.",), ("The rate: `train.lr` is 1. Try `dvc exp run`.", "Or this."))
+    html = evaluation_page(an_evaluation(nothing=found))
+    page = sound(html)
+    assert page.words.index("This network seems to have learned nothing") < page.words.index("beside its baselines")
+    assert "<li>The rate: <code>train.lr</code> is 1. Try <code>dvc exp run</code>.</li>" in html
+    assert "One answer <b> to all." in page.words
+    assert "learned nothing" not in evaluation_page(an_evaluation())
 
 
 def test_evaluation_page_of_a_use_case_with_little_to_show():

@@ -277,8 +277,9 @@ class TestVacuousSuccess:
         assert failed(run(small(a=pa.nulls(2, pa.string()), b=pa.nulls(2, pa.string())), suite, None)) == []
 
     def test_an_empty_suite_is_refused(self, write: Write) -> None:
-        with pytest.raises(ConfigError, match="an empty suite would pass any data"):
+        with pytest.raises(ConfigError, match="an empty suite would pass any data") as told:
             run(small(a=[1]), write(), None)
+        assert told.value.hint.startswith("`sluiceway expectations suggest ")
 
 
 class TestReading:
@@ -456,6 +457,9 @@ class TestWording:
             said = f"{wording.subject(kind, {'column': 'a'})} should {wording.demand(kind, {'column': 'a'})}"
             assert "_" not in said
             assert "  " not in said
+
+    def test_large_figures_are_written_out(self) -> None:
+        assert [wording.figure(each) for each in (32719.4, 3.27194, -20000.0)] == ["32719", "3.272", "-20000"]
 
     @given(st.floats(-1e300, 1e300))
     def test_figures_are_short_and_near(self, value: float) -> None:

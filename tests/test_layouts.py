@@ -245,6 +245,17 @@ def test_under_another_use_case_the_right_one_is_named(layout, tmp_path, photos)
     assert asked or "url" in layout.tree
 
 
+def test_a_table_that_fits_but_for_names_of_columns_is_first_asked_for_those(tmp_path):
+    path = tmp_path / "ratings.tsv"
+    path.write_text("customer\tarticle\tstars\twhen\n1\t7\t5\t10\n2\t8\t4\t11\n")
+    usecase = targets_of("recommendation", ROOT)["text"]
+    with pytest.raises(UnknownLayout) as told:
+        list(usecase.read(tmp_path, usecase.data()))
+    hint = with_likeness(told.value, tmp_path, ROOT, usecase).hint
+    assert hint.startswith("set data.item_column and data.time_column, or name")
+    assert "or, if that is what it is, this looks like data for `usecase: text" in hint
+
+
 def test_what_nobody_understands_is_like_nothing(tmp_path):
     (tmp_path / "a.pdf").write_bytes(b"x")
     assert likest(tmp_path, ROOT) == ""

@@ -131,7 +131,9 @@ def test_more_workers_and_a_sharded_model_run_through_the_stage(project: Project
 
 @pytest.mark.parametrize(("name", "last"), [("digits", "blocks.1"), ("verses", "layers.0")])
 def test_each_report_shows_what_the_layers_tell(finished: Project, name: str, last: str) -> None:
-    told = finished.json(f"reports/{name}/evaluation.json")["layers"]
+    evaluation = finished.json(f"reports/{name}/evaluation.json")
+    assert "nothing_learned" not in evaluation  # no false alarm
+    told = evaluation["layers"]
     layers = [each["layer"] for each in told["depths"]]
     assert (layers[0], layers[-1]) == ("input", last)
     assert all(0 <= each["trained"]["value"] <= 1 for each in told["depths"])

@@ -1,11 +1,15 @@
 """Speech classification, function by function: against SciPy, torch and what a sine must be, with broken files."""
 
+import base64
 import csv
 import hashlib
+import io
+import re
 import subprocess
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -145,6 +149,18 @@ def test_unknown_layouts_are_answered(tmp_path, names, message, hint):
         list(read(tmp_path, DATA))
     assert hint in caught.value.hint
     assert "a folder per class" in caught.value.hint
+
+
+def test_a_list_with_columns_of_other_names_is_pointed_at(tmp_path):
+    put(tmp_path, "1.wav", "2.wav", "3.wav")
+    listed(tmp_path / "mine.csv", [["recording", "tone"], ["1.wav", "a"], ["2.wav", "b"], ["3.wav", "b"]])
+    listed(tmp_path / "other.csv", [["speaker", "age"], ["x", "30"]])
+    with pytest.raises(UnknownLayout, match="3 sounds lie in") as caught:
+        list(read(tmp_path, DATA))
+    assert "nearest: mine.csv names them in its column recording: say `list: mine.csv, path: rec" in caught.value.hint
+    assert "as `label` the column that holds the class, of tone;" in caught.value.hint
+    (first, *_) = read(tmp_path, SpeechData(list="mine.csv", path="recording", label="tone"))
+    assert (first.source, first.target) == ("1.wav", "a")
 
 
 def test_a_column_without_a_list_is_told(tmp_path):
@@ -364,8 +380,20 @@ def test_near_copies_are_close_and_others_are_not():
         assert gaps[original, 60 + original] < 0.5 * others.min()
 
 
+def test_a_picture_of_a_large_file_that_is_short_has_a_lighter_player():
+    wave = sung(seconds=1.0, rate=16_000)
+    payload = sound_bytes(wave, 16_000, "WAV", "DOUBLE")
+    assert len(payload) > 24_000
+    page = picture(payload)
+    (coded,) = re.findall(r'<audio controls preload="none" src="data:audio/flac;base64,([^"]+)">', page)
+    heard, rate = soundfile.read(io.BytesIO(base64.b64decode(coded)))
+    assert (rate, len(heard)) == (16_000, len(wave))
+    assert np.abs(heard - np.asarray(wave).ravel()).max() < 1e-3
+    assert page == picture(payload)
+
+
 def test_a_picture_has_a_player_when_it_is_small():
-    small, large = sound_bytes(sung(seconds=0.3)), sound_bytes(sung(seconds=4.0))
+    small, large = sound_bytes(sung(seconds=0.3)), sound_bytes(sung(seconds=9.0))
     assert "data:image/png;base64," in picture(small)
     assert '<audio controls preload="none" src="data:audio/wav;base64,' in picture(small)
     assert "<audio" not in picture(large)

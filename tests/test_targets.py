@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from projects import make_project, suite
+from projects import ALL_STAGES, make_project, suite
 from sluiceway.config import Split, parse
 from sluiceway.data.labels import joined, parted
 from sluiceway.data.table import BadExample, Example
@@ -311,15 +311,6 @@ train: {{epochs: {epochs}, global_batch: 32, lr: 0.005, schedule: one_cycle}}
 evaluate: {{resamples: 200}}
 register: {{}}
 """
-STAGES = """
-import sys
-from pathlib import Path
-from importlib import import_module
-from sluiceway.usecases.pipeline import Pipeline
-for name in sys.argv[1:]:
-    for stage in ("validate", "gate", "preprocess", "train", "evaluate", "register"):
-        getattr(import_module(f"sluiceway.stages.{stage}"), stage)(Pipeline.load(name, Path.cwd()))
-"""
 
 
 def two_digits(folder: Path, count: int) -> None:
@@ -362,7 +353,7 @@ def test_labels_and_numbers_go_through_all_stages(tmp_path):
     project = make_project(tmp_path, pipelines)
     two_digits(tmp_path / "data" / "raw" / "pairs", 600)
     turned_digits(tmp_path / "data" / "raw" / "turns", 600)
-    project.run("python", "-c", STAGES, *pipelines)
+    project.run("python", "-c", ALL_STAGES, *pipelines)
     for name, metric, least in (("pairs", "macro_f1", 0.7), ("turns", "r2", 0.5)):
         scores = project.json(f"reports/{name}/evaluation.json")
         assert scores["model"][metric]["value"] > least

@@ -130,6 +130,12 @@ def test_what_is_not_understood_is_told_with_the_nearest(tmp_path):
     with pytest.raises(UnknownLayout, match=r"no column wordz, which data\.text_column names"):
         read(tmp_path, text_column="wordz")
     assert [each.target for each in read(tmp_path, text_column="words")] == ["y"]
+    path.write_text("said,library,length\nwhat a sum is of,numpy,7\nhow frames are merged,pandas,9\n")
+    with pytest.raises(UnknownLayout, match="no texts below") as told:
+        read(tmp_path)
+    assert "say `text_column: said` below data, and as `label` the column" in told.value.hint
+    assert "of library, length;" in told.value.hint
+    assert [each.target for each in read(tmp_path, text_column="said", label="library")] == ["numpy", "pandas"]
     path.unlink()
     (tmp_path / "b.docx").write_bytes(b"x")
     with pytest.raises(UnknownLayout, match=r"no texts below .*: found 1 x \.docx") as told:

@@ -15,15 +15,16 @@ from sluiceway.data.bpe import tokenizer_of
 from sluiceway.data.sources import load
 from sluiceway.data.table import BadExample, Example
 from sluiceway.errors import DataError, NoRawData, UnknownLayout
+from sluiceway.evaluation.scores import paired_difference
 from sluiceway.usecases.base import Evidence, Loaded, stack_outcomes
 from sluiceway.usecases.text_generation import USECASE, serving
-from sluiceway.usecases.text_generation.baselines import baselines
+from sluiceway.usecases.text_generation.baselines import baselines, shared_out
 from sluiceway.usecases.text_generation.examples import encode, fit, measure
 from sluiceway.usecases.text_generation.layouts import _passages, read
 from sluiceway.usecases.text_generation.learning import build, losses
 from sluiceway.usecases.text_generation.params import GPTParams, TextData, TextEncoding, TextObjective
 from sluiceway.usecases.text_generation.sampling import generate
-from sluiceway.usecases.text_generation.scoring import bits_per_byte, predict, show, word_perplexity
+from sluiceway.usecases.text_generation.scoring import METRICS, bits_per_byte, predict, show, word_perplexity
 from sluiceway.usecases.text_generation.tokens import END, token_sizes
 from support import answers_of, loaded, reader_of
 
@@ -321,23 +322,48 @@ def test_the_network_is_built_to_its_encoding(encoding):
     assert model(torch.zeros(2, CONTEXT, dtype=torch.long)).shape == (2, CONTEXT, encoding["vocabulary"])
 
 
-def test_baselines_stand_on_the_models_scale(tmp_path):
+def test_baselines_stand_on_the_models_scale(tmp_path, encoding):
     for number in range(40):
         body = "\n\n".join(f"{SONG} {number} {passage}" for passage in range(3))
         (tmp_path / f"{number:02d}.txt").write_text(body, encoding="utf-8")
     reader = reader_of(tmp_path, read(tmp_path, TextData()), Split(test=0.3))
-    found = baselines(reader, TextData(), {}, answers_of(USECASE, reader, TextData()))
+    answers = answers_of(USECASE, reader, TextData())
+    found = baselines(reader, TextData(), encoding, answers)
     test = list(reader("test"))
     assert list(found) == ["byte frequencies", "xz -9", "5-gram"]
     for outcomes in found.values():
         assert outcomes["bytes"].sum() == sum(len(each.payload) for each in test)
         assert outcomes["words"].sum() == sum(each.payload.count(b" ") + each.payload.count(b"\n") for each in test)
         assert len({len(column) for column in outcomes.values()}) == 1
-    assert found["5-gram"]["row"].tolist() == [each.row for each in test]
+    asked = batch_of(list(encode(reader("test"), encoding, "test")))
+    model = predict(Table(torch.zeros(encoding["vocabulary"], encoding["vocabulary"])), asked, encoding)
+    rows = np.array([item.row for item in encode(reader("test"), encoding, "test")])
+    for name in ("byte frequencies", "5-gram"):  # the same windows, so the difference is paired
+        assert found[name]["row"].tolist() == rows.tolist()
+        assert all(found[name][size].tolist() == model[size].tolist() for size in ("bytes", "words"))
+    of_passages = answers.surprise[np.searchsorted(answers.rows, [each.row for each in test])]
+    sizes = [len(each.payload) for each in test]
+    assert found["5-gram"]["bits"].sum() == pytest.approx((of_passages * sizes).sum())
+    advantage = paired_difference({**model, "row": rows}, found["5-gram"], METRICS[0], 100, 0)
+    assert advantage.high < 0  # who knows nothing is behind
     score = {name: bits_per_byte(outcomes) for name, outcomes in found.items()}
     assert 0 < score["xz -9"] < 1  # a song that was sung before
     assert 0 < score["5-gram"] < 1
     assert 3 < score["byte frequencies"] < 6
+
+
+@settings(max_examples=100)
+@given(data=st.data())
+def test_bits_of_passages_are_shared_out_without_loss(data):
+    lengths = np.array(data.draw(st.lists(st.integers(1, 40), min_size=1, max_size=8)))
+    cuts = sorted(data.draw(st.sets(st.integers(1, int(lengths.sum()) - 1), max_size=6)) if lengths.sum() > 1 else [])
+    windows = np.diff([0, *cuts, lengths.sum()])
+    bits = np.array([data.draw(st.floats(0.01, 500)) for _ in lengths])
+    found = shared_out(bits, lengths, windows)
+    each = np.repeat(bits / lengths, lengths)  # byte by byte
+    expected = [part.sum() for part in np.split(each, np.cumsum(windows)[:-1])]
+    assert found == pytest.approx(np.array(expected))
+    assert shared_out(bits, lengths, windows * 2) == pytest.approx(found)  # written with twice the bytes
 
 
 # Sampling

@@ -1,13 +1,16 @@
-"""Texts through all stages and DVC: of which kind of book a verse is; faults put in and found; served."""
+"""Texts through all stages: of which kind of book a verse is, through DVC, faults found, served; and other targets."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
-from projects import Project
+from projects import ALL_STAGES, Project, make_project, suite
 from sluiceway.config import Split
 from sluiceway.data.splits import assign
-from small import make_small
+from small import UNIQUE, make_small, or_skip
+from texts import lay_out
 
 pytestmark = pytest.mark.slow
 NAME = "books"
@@ -70,3 +73,65 @@ def test_a_registered_model_answers_texts(learned: Project) -> None:
     assert 0.2 < first["probability"] <= 1
     assert "string" in signature
     assert not list(learned.root.glob("models/**/*.pkl"))
+
+
+PARAMS = """\
+usecase: text
+target: {target}
+data: {{split: {{validation: 0.15, test: 0.25}}}}
+encode: {{vocabulary: 400, longest: 32}}
+model: {model}
+objective: {{}}
+gates:
+  data: {{min_examples: 100, max_label_errors: 0.3}}
+  cost: {{probe_steps: 5}}
+  model: {{beat_baselines: false}}
+train: {{epochs: 8, global_batch: 32, lr: 0.003}}
+evaluate: {{resamples: 100, layers: {layers}}}
+register: {{}}
+"""
+ENCODER = "{name: encoder, channels: 32, layers: 1, heads: 2}"
+BERT = (
+    "{name: huggingface, config: {model_type: bert, hidden_size: 32, num_hidden_layers: 1, num_attention_heads: 2, "
+    "intermediate_size: 64}}"
+)
+OTHERS = {"kinds": ("classes", ENCODER), "places": ("number", ENCODER), "letters": ("class", BERT)}
+"""Pipelines: of which kind and testament a verse is; how far along in the Bible it stands; whether it is a letter's."""
+
+
+def lay_out_others(raw: Path) -> None:
+    """Write 8 verses of each book with a target of each kind."""
+    lay_out(raw / "books", 8)
+    rows = [json.loads(line) for line in (raw / "books" / "verses.jsonl").read_text(encoding="utf-8").splitlines()]
+    targets = {
+        "kinds": lambda row: {"labels": [row["label"], "old" if int(row["book"][:2]) < 40 else "new"]},
+        "places": lambda row: {"number": int(row["book"][:2])},
+        "letters": lambda row: {"label": "letter" if row["label"] == "letter" else "other"},
+    }
+    for name, target in targets.items():
+        (raw / name).mkdir()
+        lines = (json.dumps({"text": row["text"], **target(row)}) for row in rows)
+        (raw / name / "verses.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    shutil.rmtree(raw / "books")
+
+
+def test_labels_numbers_and_a_network_of_transformers_go_through_all_stages(tmp_path: Path) -> None:
+    pipelines = {
+        name: (
+            "text",
+            PARAMS.format(target=target, model=model, layers=200 if model == BERT else 0),
+            suite(*UNIQUE),
+        )
+        for name, (target, model) in OTHERS.items()
+    }
+    project = make_project(tmp_path, pipelines)
+    or_skip(lambda: lay_out_others(tmp_path / "data" / "raw"))
+    project.run("python", "-c", ALL_STAGES, *pipelines)
+    for name, metric, least in (("kinds", "macro_f1", 0.3), ("places", "r2", 0.0), ("letters", "macro_f1", 0.4)):
+        evaluation = project.json(f"reports/{name}/evaluation.json")
+        assert evaluation["model"][metric]["value"] > least
+        assert any("TF-IDF" in learner for learner in evaluation["baselines"])
+        assert project.json(f"reports/{name}/registration.json")["version"] == 1
+    assert project.json("reports/letters/evaluation.json")["layers"]["depths"]
+    assert project.json("models/letters/model.json")["model"]["config"]["model_type"] == "bert"
+    assert "What is answered for what" in (tmp_path / "reports/places/report.html").read_text(encoding="utf-8")

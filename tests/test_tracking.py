@@ -52,6 +52,9 @@ def build(model, encoding):
 
 def answer(model, encoding, rows, params):
     import torch
+    from sluiceway.data.table import BadExample
+    if any(not row["content"] for row in rows):
+        raise BadExample("empty", "nothing is in it")
     means = torch.tensor([[sum(row["content"]) / len(row["content"])] for row in rows])
     values = params["scale"] * model(means)[:, 0] + encoding["bias"]
     return [{"value": float(value), "note": row["name"]} for value, row in zip(values, rows, strict=True)]
@@ -744,6 +747,14 @@ def post(url: str, document: object) -> object:
         return json.loads(answer.read())
 
 
+def refusal(url: str, document: object) -> tuple[int, str]:
+    """Ask what cannot be answered, and return the status and the words of the refusal."""
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        post(url, document)
+    with refused.value as answer:
+        return answer.code, json.dumps(json.loads(answer.read()), ensure_ascii=False)
+
+
 SERVE = ("models", "serve", "-m", "models:/dim@champion", "--env-manager", "local", "--workers", "1", "--port")
 
 
@@ -782,6 +793,17 @@ def test_mlflow_serves_the_champion(pipeline: Pipeline, version: registry.Versio
                 {"value": EXPECTED[1], "note": "second"},
             ]
         }
+        good = {"content": base64.b64encode(b"\x02\x04").decode(), "name": "first"}
+        for bad, words in (
+            ({"name": "first"}, ("content",)),
+            ({**good, "name": None}, ("'name' of row 1 is nothing, where the column takes text", "try: ")),
+            ({**good, "content": ""}, ("row 1: empty: nothing is in it", "try: send the bytes of a whole file")),
+            ({**good, "content": 7}, ("content",)),
+        ):
+            status, said = refusal(f"http://127.0.0.1:{port}/invocations", {"dataframe_records": [good, bad]})
+            assert status == 400, said
+            assert all(word in said for word in words), said
+            assert "Traceback" not in said
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait(30)

@@ -162,6 +162,24 @@ def labels_apply(pipeline: PipelineName) -> None:
     apply(_load(pipeline))
 
 
+@app.command(
+    rich_help_panel=DATA,
+    epilog="Examples:  sluiceway new flowers --usecase image  |  sluiceway new prices --usecase text --target number",
+)
+def new(
+    pipeline: PipelineName,
+    usecase: Annotated[str, typer.Option(help="A built-in one (`sluiceway usecases`), or `package.module:NAME`.")],
+    target: Annotated[
+        str | None,
+        typer.Option(help="What is learned, such as class, classes, number or text; default: the use case's first."),
+    ] = None,
+) -> None:
+    """Begin a pipeline: its parameters with every section, an empty contract, a line in params.yaml."""
+    from sluiceway.stages.new import new as run
+
+    run(Path.cwd(), pipeline, usecase, target)
+
+
 @app.command(rich_help_panel=DATA, epilog="Example:  sluiceway split digits")
 def split(pipeline: PipelineName) -> None:
     """Put each class on every side; what is put elsewhere than the hash says is written down for good."""
@@ -195,27 +213,14 @@ def show(pipeline: PipelineName) -> None:
 @app.command(rich_help_panel=LOOK, epilog="Examples:  sluiceway params digits  |  sluiceway params digits train.lr")
 def params(
     pipeline: PipelineName,
-    option: Annotated[str, typer.Argument(help="An option or a section, such as train or train.lr.")] = "",
+    option: Annotated[
+        str, typer.Argument(metavar="OPTION", help="An option or a section, such as train or train.lr.")
+    ] = "",
 ) -> None:
     """Explain a pipeline's options with their present values."""
     from sluiceway.stages.params import explain
 
     explain(_load(pipeline), option)
-
-
-@app.command(
-    rich_help_panel=DATA,
-    epilog="Examples:  sluiceway new flowers --usecase image  |  sluiceway new prices --usecase text --target number",
-)
-def new(
-    pipeline: PipelineName,
-    usecase: Annotated[str, typer.Option(help="A built-in one (`sluiceway usecases`), or `package.module:NAME`.")],
-    target: Annotated[str | None, typer.Option(help="What is learned; default: the use case's first.")] = None,
-) -> None:
-    """Begin a pipeline: its parameters with every section, an empty contract, a line in params.yaml."""
-    from sluiceway.stages.new import new as run
-
-    run(Path.cwd(), pipeline, usecase, target)
 
 
 @app.command(rich_help_panel=LOOK, epilog="Example:  sluiceway usecases")

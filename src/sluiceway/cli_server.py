@@ -90,7 +90,9 @@ def add(name: Name, role: Annotated[Role, typer.Option(help="What it may do.")] 
 
 
 @user.command("role", epilog="Example:  sluiceway server user role ada reader")
-def set_role(name: Name, role: Annotated[Role, typer.Argument(help="What it may do.")]) -> None:
+def set_role(
+    name: Name, role: Annotated[Role, typer.Argument(metavar="ROLE", help="What it may do: reader, writer or admin.")]
+) -> None:
     """Let an account do more or less."""
     from sluiceway.server import people
 

@@ -20,6 +20,7 @@
     ├── Preempted                   exit code 75: told to leave; the same command goes on
     ├── LaunchError                 a job cannot be started, found or ended where it runs
     ├── ModelError                  a model folder is incomplete or altered
+    ├── RequestError                a served model was asked what it cannot answer
     ├── TrackingError               the tracking server or its store refused
     └── Busy                        another process works on the same pipeline
 
@@ -135,6 +136,10 @@ class LaunchError(SluicewayError):
 
 class ModelError(SluicewayError):
     """A model folder is incomplete or was altered."""
+
+
+class RequestError(SluicewayError):
+    """A served model was asked what it cannot answer: another column, another type, a file that cannot be read."""
 
 
 class TrackingError(SluicewayError):

@@ -56,6 +56,35 @@ CATALOGUE: Mapping[CheckFunction, tuple[str, ...]] = {
 
 OF_LABELS = frozenset({"label_errors", "copies_agree_on_class", "labels_as_before"})
 """Checks whose offenders have a doubtful label."""
+LIMITS: Mapping[str, str] = {
+    "enough_examples": "min_examples",
+    "quarantined_share": "max_quarantined",
+    "copies_inside_splits": "max_duplicates",
+    "near_copies_across_splits": "max_leaked",
+    "near_copies_inside_splits": "max_duplicates",
+    "texts_across_splits": "max_leaked",
+    "class_sizes": "min_per_class",
+    "class_balance": "max_imbalance",
+    "group_on_one_side": "groups_in_turn",
+    "group_share": "max_group_share",
+    "odd_groups": "max_odd_groups",
+    "groups_of_one_kind": "max_groups_apart",
+    "outliers": "max_outliers",
+    "strangers": "max_strangers",
+    "label_errors": "max_label_errors",
+    "target_depends_on_content": "min_learnable",
+    "shortcuts": "max_shortcut",
+    "examples_kept": "max_lost",
+    "ids_mean_the_same": "max_changed",
+    "labels_as_before": "max_changed",
+    "drift_of_measures": "max_drift",
+    "drift_of_classes": "max_drift",
+    "drift_of_targets": "max_drift",
+    "drift_of_contents": "max_drift",
+}
+"""The option of ``gates.data`` that a check is held against. What is not here has no limit, but a severity."""
+ACROSS = frozenset({"copies_across_splits", "near_copies_across_splits"})
+"""Checks that fail where things that belong together are on two sides of the split."""
 NAMES = frozenset(name for names in CATALOGUE.values() for name in names)
 
 

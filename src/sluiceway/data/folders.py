@@ -36,7 +36,7 @@ def names_below(raw: Path) -> list[str]:
         state = "is empty" if raw.is_dir() else "does not exist"
         raise NoRawData(
             f"no raw data: {raw} {state}",
-            hint=f"put your data into {raw}/, or list the pipeline under `samples` in params.yaml and run `dvc repro`",
+            hint=f"put your data into {raw}/; that of a built-in pipeline is fetched by `dvc repro sample@{raw.name}`",
         )
     return found
 

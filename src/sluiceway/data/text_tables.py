@@ -15,6 +15,11 @@ _MARK = 10
 """Hexadecimal digits of a content's checksum in an id. Among a million texts two may share them: then the second has a
 number."""
 
+_PEEKED = 50
+"""Records by which it is found out what a column holds."""
+_SENTENCE = 3
+"""Words of a text, on the mean."""
+
 
 class Names:
     """Gives ids to the texts of a file: ``01-genesis.txt#5d41402abc``.
@@ -82,3 +87,12 @@ def text_column(table: List, wanted: str | None, usual: Sequence[str] = COLUMNS)
             hint=f"{nearest(usual[0], table.columns)} data.text_column in the parameters names another column",
         )
     return found
+
+
+def wordiest(table: List) -> str:
+    """Return the column that holds most words in the first records, three and more to each; empty if none does."""
+    first = [record for _, record in zip(range(_PEEKED), table.records(), strict=False)]
+    words = {name: [len((record.text(name) or "").split()) for record in first] for name in table.columns}
+    means = {name: sum(counts) / max(1, len(counts)) for name, counts in words.items()}
+    best = max(means, key=lambda name: means[name], default="")
+    return best if means.get(best, 0) >= _SENTENCE else ""

@@ -17,8 +17,9 @@ from sluiceway.evaluation.calibration import Calibration
 from sluiceway.evaluation.confusion import Confusion
 from sluiceway.evaluation.layers.figures import depth_figure
 from sluiceway.evaluation.layers.probes import Told
+from sluiceway.evaluation.learned import NothingLearned
 from sluiceway.evaluation.parity import Parity
-from sluiceway.evaluation.scores import Score
+from sluiceway.evaluation.scores import Score, unpaired_difference
 from sluiceway.evaluation.slices import Slice
 from sluiceway.gates.verdict import Check, GateName, Verdict
 from sluiceway.usecases.base import Metric, Panel
@@ -50,6 +51,8 @@ class Evaluation:
     advantages: Mapping[str, Score]
     """By baseline: the model's paired advantage in the first metric, positive where the model is better. A baseline
     that answered other items has none here, and is compared by the two intervals."""
+    nothing: NothingLearned | None = None
+    """Where the network shows no sign of having learned."""
     facts: Mapping[str, str] = field(default_factory=dict)
     """Further facts for the head of the page, label and text."""
     curves: plots.Curves = field(default_factory=dict)
@@ -207,10 +210,23 @@ def _summary(evaluation: Evaluation) -> list[str]:
     metric = evaluation.metric
     lines = []
     for name, advantage in _advantages(evaluation).items():
-        apart = text.difference(metric, advantage.value if metric.higher_is_better else -advantage.value)
         beside = text.figure(metric, evaluation.scores[name][metric.name].value)
-        lines.append(f"{apart} against {name} ({beside}): {_clarity(advantage)}")
+        unpaired = (
+            "" if name in evaluation.advantages else "; not compared item by item: it did not answer the same ones"
+        )
+        apart = _apart(metric, advantage)
+        lines.append(f"{apart} against {name} ({beside}): {_clarity(advantage)}{unpaired}")
     return lines
+
+
+def _apart(metric: Metric, advantage: Score) -> str:
+    """Write a difference with its interval, in the metric's own direction: ``-0.28 (-0.3 to -0.26)``."""
+    sign = 1 if metric.higher_is_better else -1
+    apart = text.difference(metric, sign * advantage.value)
+    if not advantage.known:
+        return apart
+    low, high = (text.difference(metric, end) for end in sorted((sign * advantage.low, sign * advantage.high)))
+    return f"{apart} ({low.removesuffix(' points')} to {high.removesuffix(' points')})"
 
 
 def _advantages(evaluation: Evaluation) -> dict[str, Score]:
@@ -218,17 +234,9 @@ def _advantages(evaluation: Evaluation) -> dict[str, Score]:
     name = evaluation.metric.name
     baselines = {learner: each[name] for learner, each in evaluation.scores.items() if learner != evaluation.learner}
     return {
-        learner: evaluation.advantages.get(learner) or _unpaired(evaluation.metric, evaluation.score, other)
+        learner: evaluation.advantages.get(learner) or unpaired_difference(evaluation.score, other, evaluation.metric)
         for learner, other in baselines.items()
     }
-
-
-def _unpaired(metric: Metric, model: Score, other: Score) -> Score:
-    # A baseline of a single figure, such as a compressor's, is held against the model's interval as it is.
-    low, high = (other.low, other.high) if other.known else (other.value, other.value)
-    if metric.higher_is_better:
-        return Score(model.value - other.value, model.low - high, model.high - low)
-    return Score(other.value - model.value, low - model.high, high - model.low)
 
 
 def _clarity(advantage: Score) -> str:

@@ -118,6 +118,23 @@ def paired_difference(
     return _interval(advantage(challenger, champion), draws)
 
 
+def unpaired_difference(challenger: Score, champion: Score, metric: Metric) -> Score:
+    """Compute how much better the challenger is, where the two did not answer the same items.
+
+    Args:
+        challenger: score of the learner that wants to win.
+        champion: of the other one; a single figure, such as a compressor's, is taken as it is.
+        metric: what was scored.
+
+    Returns:
+        As :func:`paired_difference`; the interval lies between the ends of the two scores' own, and is wider.
+    """
+    low, high = (champion.low, champion.high) if champion.known else (champion.value, champion.value)
+    if metric.higher_is_better:
+        return Score(challenger.value - champion.value, challenger.low - high, challenger.high - low)
+    return Score(champion.value - challenger.value, low - challenger.high, high - challenger.low)
+
+
 def resampled_rows(outcomes: Outcomes, resamples: int, seed: int, groups: Groups | None = None) -> Iterator[Rows]:
     """Yield the rows of each bootstrap resample; nothing at all where there is but one item or group."""
     count = _count(outcomes)

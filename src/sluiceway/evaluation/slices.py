@@ -5,7 +5,7 @@ and quarters of each number that was measured. A good mean hides a bad part; thi
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -52,6 +52,7 @@ def slices(
     seed: int,
     smallest: int = 30,
     groups: Groups | None = None,
+    numbers: bool = True,
 ) -> list[Slice]:
     """Score a metric on parts of the test split.
 
@@ -63,6 +64,7 @@ def slices(
         seed: of the bootstrap.
         smallest: items below which a slice says too little to be listed.
         groups: what is resampled together [N], as in :func:`sluiceway.evaluation.scores.score`.
+        numbers: whether targets that look like numbers are quantities: film 242 is none.
 
     Returns:
         Worst first, slices without a value last. Empty without a column ``row``, or when no part is large enough.
@@ -73,7 +75,7 @@ def slices(
     joined = examples.take(pa.array(outcomes["row"]))
     overall = float(metric.compute(outcomes))
     found = []
-    for column, label, mask in _parts(joined):
+    for column, label, mask in _parts(joined, {"group"} if numbers else {"group", "target"}):
         count = int(mask.sum())
         if not smallest <= count < len(mask):
             continue
@@ -86,12 +88,12 @@ def slices(
     return sorted(found, key=lambda part: _badness(part.score.value, metric))
 
 
-def _parts(table: pa.Table) -> Iterator[tuple[str, str, Mask]]:
-    """Yield (column, label, mask [N]) of every part worth a look, whatever its size."""
+def _parts(table: pa.Table, names: Collection[str]) -> Iterator[tuple[str, str, Mask]]:
+    """Yield (column, label, mask [N]) of every part worth a look, whatever its size; some columns hold names only."""
     measured = [name for name in table.column_names if name not in _IDENTITY]
     for column in ("target", "group", *measured):
         if column in table.column_names:
-            for label, mask in _parts_of(table[column], names=column == "group"):
+            for label, mask in _parts_of(table[column], names=column in names):
                 yield column, label, mask
 
 

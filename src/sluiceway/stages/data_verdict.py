@@ -4,11 +4,12 @@
 into its copy in the reports, by ``gate`` and by an override at once.
 """
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sluiceway.checks.catalogue import OF_LABELS
+from sluiceway.checks.catalogue import ACROSS, LIMITS, OF_LABELS
 from sluiceway.data.documents import write_whole
 from sluiceway.errors import ConfigError
 from sluiceway.gates.overrides import overridden
@@ -53,10 +54,11 @@ def steps(pipeline: Pipeline, verdict: Verdict) -> "list[Step]":
     if any(check.name in OF_LABELS and not check.passed for check in verdict.checks):
         found.append(Step("Let a person decide on the labels in doubt:", f"sluiceway labels review {name}"))
     if closed:
-        contract = [each.startswith("expect") for each in closing]
-        places = [f"pipelines/{name}/expectations.json"] * any(contract)
-        places += [f"gates.data in pipelines/{name}/params.yaml"] * (not all(contract))
-        found.append(Step(f"Where a limit is wrong for this data, change it: {' or '.join(places)}"))
+        if ACROSS & set(closing):
+            found.append(
+                Step("Put what belongs together on one side: `group` or `group_column` below data say what does")
+            )
+        found.append(Step(f"Where a limit is wrong for this data, change it: {limits(pipeline, closing)}"))
         found.append(
             Step("Or let this very data through, on the record:", f"sluiceway gate {name} --override 'reason'")
         )
@@ -64,3 +66,14 @@ def steps(pipeline: Pipeline, verdict: Verdict) -> "list[Step]":
         ledger = pipeline.overrides.relative_to(pipeline.root)
         found.append(Step("Keep the record, and go on:", f"git add {ledger} && dvc repro register@{name}"))
     return found
+
+
+def limits(pipeline: Pipeline, closing: Sequence[str]) -> str:
+    """Say where the limits of some checks stand: options of ``params.yaml`` by name, or the contract."""
+    own = [each for each in closing if not each.startswith("expect")]
+    options = dict.fromkeys(
+        f"gates.data.{LIMITS[each]}" if each in LIMITS else f"gates.data.severity.{each}" for each in own
+    )
+    places = [f"pipelines/{pipeline.name}/expectations.json"] * (len(own) < len(closing))
+    places += [f"{', '.join(options)} in pipelines/{pipeline.name}/params.yaml"] * bool(own)
+    return " or ".join(places)

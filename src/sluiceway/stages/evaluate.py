@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +66,8 @@ def evaluate(pipeline: Pipeline) -> None:
             _write_plots(pipeline.reports / "plots", evaluation)
         _log(pipeline, clock, document)
         best = pipeline.metrics[0]
+        if found := evaluation.nothing:
+            warn(f"{pipeline.name} seems to have learned nothing: {' '.join(found.signs)}")
         figures = ", ".join(f"{name} {best.text(each[best.name].value)}" for name, each in scores.items())
         report = (pipeline.reports / "report.html").relative_to(pipeline.root)
         done("evaluate", pipeline, clock, f"{best.title.lower()}: {figures} [dim]-> {report}[/]")
@@ -140,9 +143,11 @@ def _gather(
     from sluiceway.evaluation.calibration import calibrate
     from sluiceway.evaluation.confusion import confuse
     from sluiceway.evaluation.layers.figures import pictures
+    from sluiceway.evaluation.learned import Course, nothing_learned
     from sluiceway.evaluation.parity import parity
     from sluiceway.evaluation.plots import training_curves
     from sluiceway.evaluation.report import Evaluation
+    from sluiceway.evaluation.scores import paired_difference
     from sluiceway.evaluation.slices import slices
 
     settings, metric = pipeline.params.evaluate, pipeline.usecase.metrics[0]
@@ -150,6 +155,7 @@ def _gather(
     training = read_json(pipeline.reports / "training.json")
     data_gate = read_json(pipeline.validated / "gate.json")
     load = loader_of_row(pipeline, table)
+    history, groups = _curves(pipeline.reports / "curves"), _groups(outcomes["row"], table)
     others = {other: answers for other, answers in learners.items() if other != name}
     evidence = Evidence(loaded.model, loaded.encoding, outcomes, load, others)
     shown = place.run(loaded.model, lambda: pipeline.usecase.show(evidence), in_batches=False)
@@ -162,10 +168,25 @@ def _gather(
         metrics=pipeline.metrics,
         scores=scores,
         advantages=_advantages(pipeline, learners, tried, table),
+        nothing=nothing_learned(
+            outcomes,
+            others,
+            pipeline.usecase.metrics,
+            partial(paired_difference, resamples=settings.resamples, seed=settings.seed, groups=groups),
+            Course.of(history, training["steps"]),
+            pipeline.params.train,
+            pipeline.name,
+        ),
         facts={"Data gate": data_gate["state"]},
-        curves=training_curves(_curves(pipeline.reports / "curves")),
+        curves=training_curves(history),
         slices=slices(
-            outcomes, table, metric, settings.resamples, settings.seed, groups=_groups(outcomes["row"], table)
+            outcomes,
+            table,
+            metric,
+            settings.resamples,
+            settings.seed,
+            groups=groups,
+            numbers=pipeline.usecase.target == "number",
         ),
         calibration=calibrate(outcomes),
         confusion=confuse(outcomes, loaded.encoding.get("classes", [])),
@@ -206,6 +227,8 @@ def _write_scores(pipeline: Pipeline, evaluation: "Evaluation") -> dict[str, Any
     model = by_learner.pop(evaluation.learner)
     document: dict[str, Any] = {"test_items": evaluation.count, "model": model, "baselines": by_learner}
     document["advantages"] = {learner: score.document() for learner, score in evaluation.advantages.items()}
+    if found := evaluation.nothing:
+        document["nothing_learned"] = {"signs": found.signs, "causes": found.causes}
     if evaluation.episodes:
         document["episodes"] = evaluation.episodes
     if signatures := {each.name: each.signature() for each in evaluation.metrics if each.signature}:

@@ -9,7 +9,7 @@ from sluiceway.errors import GateClosed, UsageError
 from sluiceway.gates.overrides import overridden, record
 from sluiceway.gates.verdict import Verdict
 from sluiceway.stages.console import console
-from sluiceway.stages.data_verdict import drawn, publish
+from sluiceway.stages.data_verdict import drawn, limits, publish
 from sluiceway.stages.frame import done, stage
 from sluiceway.usecases.pipeline import Pipeline
 
@@ -33,12 +33,12 @@ def gate(pipeline: Pipeline) -> None:
                 from sluiceway.tracking.runs import record_refusal
 
                 record_refusal(pipeline, verdict, [report])
+            name, where = pipeline.name, limits(pipeline, [check.name for check in verdict.closed_by])
             raise GateClosed(
                 f"the data gate is closed: {verdict.reason}",
-                hint=f"{report.relative_to(pipeline.root)}/index.html shows why; mend the data, or change the limits "
-                f"in pipelines/{pipeline.name}/ (params.yaml, expectations.json), "
-                f"then `dvc repro register@{pipeline.name}`; or let it through, on the record: "
-                f"`sluiceway gate {pipeline.name} --override 'the reason'`",
+                hint=f"{report.relative_to(pipeline.root)}/index.html shows why; mend the data, or change the limits, "
+                f"{where}, then `dvc repro register@{name}`; or let it through, on the record: "
+                f"`sluiceway gate {name} --override 'the reason'`",
             )
         # Only what later stages depend on: a warning that comes or goes must not train the model again.
         passed: dict[str, object] = {"state": verdict.state, "subject": verdict.subject}

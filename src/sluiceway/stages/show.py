@@ -36,10 +36,12 @@ def show(pipeline: Pipeline) -> None:
     evaluation = _read(pipeline.reports / "evaluation.json")
     if evaluation:
         console.print(_scores(pipeline, evaluation))
+        for line in _nothing_learned(evaluation):
+            console.print(line)
     for line in _results(pipeline):
         console.print(line)
     console.print(_times(pipeline))
-    for command, why in _next(pipeline, verdicts):
+    for command, why in _next(pipeline, verdicts, rate="nothing_learned" not in evaluation):
         console.print(f"  [cyan]{command}[/]  [dim]{why}[/]")
     console.print()
 
@@ -72,6 +74,15 @@ def _scores(pipeline: Pipeline, evaluation: dict[str, Any]) -> Table:
     for name, scores in sorted(others, key=lambda each: each[1][metric.name]["value"], reverse=metric.higher_is_better):
         table.add_row(f"  {name}", *_figures(metric, scores))
     return table
+
+
+def _nothing_learned(evaluation: Mapping[str, Any]) -> list[str]:
+    """Say that the network shows no sign of having learned, why that may be, and what to do."""
+    found = evaluation.get("nothing_learned")
+    if not found:
+        return []
+    said = f"  [bold red]This network seems to have learned nothing.[/] {escape(' '.join(found['signs']))}"
+    return [said, *(f"  - {escape(cause)}" for cause in found["causes"]), ""]
 
 
 def _figures(metric: Metric, scores: dict[str, Any]) -> tuple[str, str]:
@@ -113,8 +124,14 @@ def _times(pipeline: Pipeline) -> Table:
     return table
 
 
-def _next(pipeline: Pipeline, verdicts: Mapping[str, Verdict]) -> list[tuple[str, str]]:
-    """Return commands and files, each with what it is for: ways out of a closed gate, or what to do with a model."""
+def _next(pipeline: Pipeline, verdicts: Mapping[str, Verdict], *, rate: bool) -> list[tuple[str, str]]:
+    """Return commands and files, each with what it is for: ways out of a closed gate, or what to do with a model.
+
+    Args:
+        pipeline: whose.
+        verdicts: of its gates.
+        rate: whether another learning rate is worth a try as a next step.
+    """
     name = pipeline.name
     again = (f"dvc repro register@{name}", "go on, once that is mended")
     if "data" in verdicts and not verdicts["data"].open:
@@ -132,7 +149,7 @@ def _next(pipeline: Pipeline, verdicts: Mapping[str, Verdict]) -> list[tuple[str
     lower = f"pipelines/{name}/params.yaml:train.lr={pipeline.params.train.lr / 2:g}"
     return [
         ("make ui", f"MLflow: the runs of {name}, their curves, the registered versions"),
-        (f"dvc exp run -S {lower} register@{name}", "try another learning rate"),
+        *([(f"dvc exp run -S {lower} register@{name}", "try another learning rate")] if rate else []),
         ("dvc metrics diff", "compare with the last commit; dvc plots diff draws it"),
         *([(f"reports/{name}/report.html", "the evaluation in full; open it in a browser")] if evaluated else []),
     ]

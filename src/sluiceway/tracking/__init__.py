@@ -1,1 +1,1 @@
-"""Runs, lineage and the registry: the only importer of MLflow. ``serving`` alone never imports it."""
+"""Runs, lineage and the registry: the only importer of MLflow. ``serving`` takes it only to refuse a request."""

@@ -1,13 +1,16 @@
 """How a registered model answers. MLflow loads this module by name from the model's own ``code`` folder.
 
 Nothing here or below imports MLflow or a training library, and nothing unpickles: weights are safetensors, the rest
-is JSON, and the folder is held against its SHA-256 manifest before it is used.
+is JSON, and the folder is held against its SHA-256 manifest before it is used. Only a request that is refused takes
+MLflow's own exception, which its server answers with status 400 and the words of it.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sluiceway.errors import RequestError
+from sluiceway.tracking.requests import Row, answered, rows_of
 from sluiceway.usecases.saved import LoadedModel, load
 
 if TYPE_CHECKING:
@@ -33,19 +36,27 @@ class ServedModel:
 
         Returns:
             One row per question, with the columns of ``serving.outputs``.
+
+        Raises:
+            MlflowException: the request cannot be answered; it says what was found where, and what is wanted.
         """
-        import torch
         from pandas import DataFrame
 
+        try:
+            rows = rows_of(frame, self._loaded.usecase.serving)
+            answers = answered(lambda some: self._answer(some, params or {}), rows) if rows else []
+        except RequestError as error:
+            from mlflow.exceptions import MlflowException
+
+            raise MlflowException.invalid_parameter_value(f"{error.message}\n  try: {error.hint}") from error
+        return DataFrame(answers, index=frame.index, columns=list(self._loaded.usecase.serving.outputs))
+
+    def _answer(self, rows: list[Row], params: Mapping[str, Any]) -> list[Row]:
+        import torch
+
         serving = self._loaded.usecase.serving
-        rows = frame[list(serving.inputs)].to_dict(orient="records")
-        answers: list[dict[str, Any]] = []
-        if rows:
-            with torch.inference_mode():
-                answers = serving.answer(
-                    self._loaded.model, self._loaded.encoding, rows, {**serving.params, **(params or {})}
-                )
-        return DataFrame(answers, index=frame.index, columns=list(serving.outputs))
+        with torch.inference_mode():
+            return serving.answer(self._loaded.model, self._loaded.encoding, rows, {**serving.params, **params})
 
 
 def _load_pyfunc(path: str) -> ServedModel:

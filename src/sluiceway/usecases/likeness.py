@@ -10,6 +10,8 @@ from sluiceway.errors import UnknownLayout
 from sluiceway.usecases import BUILT_IN, targets_of
 from sluiceway.usecases.base import UseCase
 
+_ALL = 3
+"""Columns without which a table is none of interactions."""
 _LISTED = 5000
 """Examples of each use case that are looked at."""
 
@@ -26,7 +28,13 @@ def with_likeness(error: UnknownLayout, raw: Path, root: Path, chosen: UseCase) 
     like = likest(raw, root, chosen)
     if not like:
         return error
-    return UnknownLayout(error.message, hint=f"this looks like data for `{like}`: set it in params.yaml; {error.hint}")
+    said = f"this looks like data for `{like}`: set it in params.yaml"
+    named = error.hint.partition(",")[0]
+    if (
+        named.startswith("set data.") and named.count("data.") < _ALL
+    ):  # some columns were found: naming the rest will do
+        return UnknownLayout(error.message, hint=f"{error.hint}; or, if that is what it is, {said}")
+    return UnknownLayout(error.message, hint=f"{said}; {error.hint}")
 
 
 def likest(raw: Path, root: Path, chosen: UseCase | None = None) -> str:

@@ -37,7 +37,8 @@ def read_document(path: Path) -> dict[str, Any]:
     if not re.fullmatch(r"[\w-]+", str(document.get("name", "expectations"))):
         raise ConfigError(f"{path}: name {document['name']!r} is not letters, digits, - and _", hint=_FORM)
     if not document["expectations"]:
-        raise ConfigError(f"{path} expects nothing: an empty suite would pass any data", hint=_FORM)
+        suggest = f"`sluiceway expectations suggest {path.parent.name}` writes one from the data at hand"
+        raise ConfigError(f"{path} expects nothing: an empty suite would pass any data", hint=f"{suggest}; {_FORM}")
     return document
 
 

@@ -58,9 +58,10 @@ _ASIDE = (*_BOUND_KEYS, "mostly", "row_condition", "condition_parser", "ignore_r
 
 
 def figure(value: object) -> str:
-    """Write one value shortly: at most four significant digits after the point, long texts cut."""
+    """Write one value shortly: four significant digits, large numbers without a fraction, long texts cut."""
     if isinstance(value, float):
-        return f"{value:.0f}" if value.is_integer() and abs(value) < 1e15 else f"{value:.4g}"
+        whole = value.is_integer() or abs(value) >= 1e4
+        return f"{value:.0f}" if whole and abs(value) < 1e15 else f"{value:.4g}"
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {figure(each)}" for name, each in value.items())
     if isinstance(value, Sequence) and not isinstance(value, str):

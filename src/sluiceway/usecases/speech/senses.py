@@ -34,7 +34,9 @@ _REACH = 2.0
 _FLOOR = 45.0
 """Decibels of a spectrogram below which a fingerprint sees nothing: noise, and what coding leaves."""
 _SMALL = 24_000
-"""Bytes up to which a sound is put into the page, to be listened to."""
+"""Bytes up to which a sound is put into the page as it is, to be listened to."""
+_MOST = 40_000
+"""Bytes up to which one that was made lighter is: two or three seconds of speech."""
 _SHADES = np.array([(13, 8, 35), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)], np.float64)
 """From silent to loud."""
 
@@ -114,12 +116,12 @@ def regression_forest() -> Any:
 
 
 def thumbnail(payload: bytes, data: SpeechData) -> str:
-    """The spectrogram, low tones below; a small sound can be listened to."""
+    """The spectrogram, low tones below; a sound that is not long can be listened to."""
     return picture(payload)
 
 
 def picture(payload: bytes) -> str:
-    """Draw a sound as HTML: its spectrogram, at most 240 pixels wide, low tones below; and, when small, a player."""
+    """Draw a sound as HTML: its spectrogram, 240 pixels wide at most, low tones below; if it is short, a player too."""
     from PIL import Image
 
     sound = open_sound(payload)
@@ -128,10 +130,21 @@ def picture(payload: bytes) -> str:
     file = io.BytesIO()
     image.save(file, "PNG", optimize=True)
     seen = f'<img alt="" src="data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}">'
-    if len(payload) > _SMALL:
+    heard, kind = (payload, _kind(sound)) if len(payload) <= _SMALL else (_lighter(sound), "audio/flac")
+    if len(heard) > _MOST:
         return seen
-    heard = base64.b64encode(payload).decode()
-    return f'{seen}<br><audio controls preload="none" src="data:{_kind(sound)};base64,{heard}"></audio>'
+    coded = base64.b64encode(heard).decode()
+    return f'{seen}<br><audio controls preload="none" src="data:{kind};base64,{coded}"></audio>'
+
+
+def _lighter(sound: Sound) -> bytes:
+    """Return a sound as FLAC of one channel, at ``RATE`` at most: nothing the spectrogram shows is lost."""
+    import soundfile
+
+    rate = min(RATE, sound.rate)
+    wave, file = sound.mono(rate), io.BytesIO()
+    soundfile.write(file, wave / max(1.0, float(np.abs(wave).max(initial=0.0))), rate, "PCM_16", format="FLAC")
+    return file.getvalue()
 
 
 def _coloured(decibels: Floats) -> npt.NDArray[np.uint8]:

@@ -122,9 +122,17 @@ def read_listed(raw: Path, data: ListedData, target: TargetKind, kind: Kind) -> 
             hint=f"take data.{options[0]} out, or give the list; expected {layouts(kind, target)}",
         )
     if target == "text":
+        near = _beside(others, raw, known, data, "text") or "a metadata.csv beside them"
         raise UnknownLayout(
             f"{len(names)} {kind.noun}s lie below {raw}, and nothing says what is said in them",
-            hint=f"nearest: a metadata.csv beside them; expected {layouts(kind, target)}",
+            hint=f"nearest: {near}; expected {layouts(kind, target)}",
+        )
+    if loose := [name for name in names if "/" not in name]:
+        what = "class" if target == "class" else "target"
+        near = _beside(others, raw, known, data, what) or f"a metadata.csv beside them that says the {what} of each"
+        raise UnknownLayout(
+            f"{len(loose)} {kind.noun}s lie in {raw} itself, so their {what} is not known: {loose[0]} ...",
+            hint=f"nearest: {near}; expected {layouts(kind, target)}",
         )
     yield from _in_folders(raw, names, kind, target)
 
@@ -159,6 +167,25 @@ def lists_among(files: Sequence[Path], raw: Path, known: Files, data: ListedData
     return lists
 
 
+def _beside(files: Sequence[Path], raw: Path, known: Files, data: ListedData, what: str) -> str:
+    """Say which table names the contents in a column that was not taken for their paths; empty if none does."""
+    tables = tables_among(files)
+    for path in tables:
+        try:
+            table = open_list(path, raw)
+        except UnknownLayout:
+            continue
+        column = next((each for each in table.columns if _leads(table, each, known, data)), None)
+        others = [each for each in table.columns if each != column]
+        if column is not None and others:
+            named = f"list: {table.name}, " if len(tables) > 1 else ""
+            return (
+                f"{table.name} names them in its column {column}: say `{named}path: {column}` below data, and as "
+                f"`label` the column that holds the {what}, of {', '.join(others)}"
+            )
+    return ""
+
+
 def _leads(table: List, column: str, known: Files, data: ListedData) -> bool:
     """Whether a column of a table mostly leads to contents."""
     names = _first_names(table, column)
@@ -184,12 +211,6 @@ def _elsewhere(table: List, data: ListedData) -> bool:
 
 def _in_folders(raw: Path, names: Sequence[str], kind: Kind, target: TargetKind) -> Iterator[Example]:
     expected, what = layouts(kind, target), "class" if target == "class" else "target"
-    loose = [name for name in names if "/" not in name]
-    if loose:
-        raise UnknownLayout(
-            f"{len(loose)} {kind.noun}s lie in {raw} itself, so their {what} is not known: {loose[0]} ...",
-            hint=f"nearest: a metadata.csv beside them that says the {what} of each; expected {expected}",
-        )
     sides = split_folders(raw, names)
     tops = {name.partition("/")[0] for name in names}
     if len(tops) == 1 and side_of(next(iter(tops))):

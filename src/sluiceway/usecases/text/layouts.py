@@ -9,14 +9,15 @@ from pathlib import Path
 
 from sluiceway.data.census import not_understood, unpack
 from sluiceway.data.folders import files_below
-from sluiceway.data.lists import List, column_of
+from sluiceway.data.lists import List, column_of, open_list
 from sluiceway.data.roles import Roles, sided, tables_among
 from sluiceway.data.sides import side_of, split_names
 from sluiceway.data.table import Example, TargetKind
-from sluiceway.data.text_tables import COLUMNS, Names, text_column, text_tables
+from sluiceway.data.text_tables import COLUMNS, Names, text_column, text_tables, wordiest
 from sluiceway.errors import UnknownLayout, nearest
 from sluiceway.usecases.targets import listing
 from sluiceway.usecases.targets.embedded import class_names, named_target
+from sluiceway.usecases.targets.finding import Files
 from sluiceway.usecases.text.params import TextData
 
 TEXTS = listing.Kind(
@@ -48,6 +49,8 @@ def read(raw: Path, data: TextData, target: TargetKind) -> Iterator[Example]:
     if tables:
         return _records(raw, tables)
     if not tables_among(every) and all(path.parent == raw for path in _files(every)):
+        raise _unknown(raw, every, target)
+    if not _files(every) and not listing.lists_among(every, raw, Files.of([]), data, target):
         raise _unknown(raw, every, target)
     return listing.read_listed(raw, data, target, TEXTS)
 
@@ -153,6 +156,24 @@ def _files(every: Sequence[Path]) -> list[Path]:
 
 def _unknown(raw: Path, every: Sequence[Path], target: TargetKind) -> UnknownLayout:
     foreign = sorted({path.suffix.lower() for path in every} & TEXTS.foreign)
-    steps = (f"convert {', '.join(foreign)} {TEXTS.convert}" if foreign else "", unpack(raw))
+    steps = (f"convert {', '.join(foreign)} {TEXTS.convert}" if foreign else "", unpack(raw), _named(raw, every))
     what = f"{target} of texts" if _files(every) else "texts"
     return not_understood(raw, what, layouts(target), steps)
+
+
+def _named(raw: Path, every: Sequence[Path]) -> str:
+    """Say how the columns of a table are named, where one of them holds texts; empty if none does."""
+    tables = tables_among(every)
+    for path in tables:
+        try:
+            table = open_list(path, raw)
+        except UnknownLayout:
+            continue
+        if text := wordiest(table):
+            others = ", ".join(name for name in table.columns if name != text) or "which is lacking"
+            named = f"list: {table.name}, " if len(tables) > 1 else ""
+            return (
+                f"the texts of {table.name} seem to be in its column {text}: say `{named}text_column: {text}` below "
+                f"data, and as `label` the column that holds the target, of {others}"
+            )
+    return ""
