@@ -3,7 +3,6 @@
 import os
 import secrets
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from sluiceway.gates.verdict import Verdict
 from sluiceway.models.settling import Settles
 from sluiceway.training.checkpoints import Checkpoint, Cut, flush, sha256, write_tensors
 from sluiceway.training.collectives import Vote, count, from_first, is_first, rank, together
-from sluiceway.training.job import WEIGHTS_DIGEST, Job, Places, seal, spent_earlier
+from sluiceway.training.job import WEIGHTS_DIGEST, Job, Places, seal
 from sluiceway.training.module import Learner
 from sluiceway.training.notice import PREEMPTED_HINT, Ear, Wish
 from sluiceway.training.recorder import Recorder
@@ -33,10 +32,17 @@ class Keeper(pl.Callback):
         recorder: figures of the steps.
         checkpoint: what training goes on from.
         started: when this worker began, on the monotonic clock.
+        earlier: seconds and device-seconds of the attempts before, as rank 0 knows them.
     """
 
     def __init__(
-        self, job: Job, params: PipelineParams, recorder: Recorder, checkpoint: Checkpoint | None, started: float
+        self,
+        job: Job,
+        params: PipelineParams,
+        recorder: Recorder,
+        checkpoint: Checkpoint | None,
+        started: float,
+        earlier: tuple[float, float],
     ) -> None:
         self._job = job
         self._params = params
@@ -51,9 +57,7 @@ class Keeper(pl.Callback):
             most=params.train.keep_most,
             best_digest=checkpoint.state[BEST_DIGEST] if checkpoint else "",
         )
-        earlier = spent_earlier(self._places) if is_first() else (0.0, 0.0)
         self._earlier, self._earlier_of_devices = map(from_first, earlier)
-        self._attempt = self._places.next_attempt()
         self._token = int(from_first(secrets.randbits(40)))
         self._probe: tuple[int, float] | None = None
         self._judged = False
@@ -148,7 +152,6 @@ class Keeper(pl.Callback):
         }
         if is_first():
             self._judge(learner.step, 0.0, spent)
-            self._note_attempt(spent)
             flush(self._places.weights)
             with room_for("the training's result", self._places.folder):
                 seal(self._places.result, result | {WEIGHTS_DIGEST: sha256(self._places.weights)})
@@ -182,14 +185,7 @@ class Keeper(pl.Callback):
         rate = self._job.plan.rate(step - 1, self._params.train)
         figures = self._recorder.flush(step, {"lr": rate})
         learner.refuse_if_not_finite(figures)
-        spent = self._spent()
-        if is_first():
-            self._note_attempt(spent)
-        self._ask_gate(learner, step, spent)
-
-    def _note_attempt(self, spent: float) -> None:
-        with suppress(OSError):  # of a full disk: the next interval says it again
-            seal(self._attempt, {"seconds": spent - self._earlier, "workers": count()})
+        self._ask_gate(learner, step, self._spent())
 
     def _ask_gate(self, learner: Learner, step: int, spent: float) -> None:
         """Time some steps, predict the rest, and stop with the work saved when it is not worth its price."""

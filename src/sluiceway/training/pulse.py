@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 
 from sluiceway.data.documents import write_json
 from sluiceway.errors import room_for
+from sluiceway.training.attempt import Attempt
 from sluiceway.training.job import Places
 
 
@@ -26,6 +27,7 @@ class Pulse(pl.Callback):
         places: where the worker leaves word.
         rank: of the worker.
         limit: seconds without a sign of life; None: ``FACTOR`` times the longest wait so far, ``FLOOR`` at least.
+        attempt: is told of signs of life; None on all ranks but the first.
     """
 
     FIRST = 900.0
@@ -33,12 +35,13 @@ class Pulse(pl.Callback):
     FLOOR = 300.0
     FACTOR = 30.0
 
-    def __init__(self, places: Places, rank: int, limit: float | None) -> None:
+    def __init__(self, places: Places, rank: int, limit: float | None, attempt: Attempt | None = None) -> None:
         path = places.stack(rank)
         with room_for("where a worker leaves word", path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("w", encoding="utf-8")
         self._limit = limit
+        self._attempt = attempt
         self._longest = 0.0
         self._last: float | None = None
         self._wound_up = 0.0
@@ -57,6 +60,8 @@ class Pulse(pl.Callback):
 
     def beat(self) -> None:
         """Show that this worker lives."""
+        if self._attempt:
+            self._attempt.lives()
         now = time.monotonic()
         if self._last is not None:
             self._longest = max(self._longest, now - self._last)
@@ -71,6 +76,11 @@ class Pulse(pl.Callback):
         faulthandler.dump_traceback_later(seconds, file=self._file, exit=True)
 
     # Lightning's hooks.
+
+    def on_train_start(self, *_: Any) -> None:
+        """Ahead of the first batch; the alarm of the first step stays."""
+        if self._attempt:
+            self._attempt.lives()
 
     def on_train_batch_end(self, *_: Any) -> None:
         """After each micro-batch, and whatever was saved after it."""

@@ -7,7 +7,7 @@ import logging
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,13 +36,18 @@ def train_worker(packed: dict[str, Any]) -> None:
     job = Job.unpacked(packed)
     from ray import train as ray_train
 
-    from sluiceway.training.pulse import Pulse
+    from sluiceway.training.attempt import Attempt
 
-    with Pulse(Places(Path(job.folder)), ray_train.get_context().get_world_rank(), job.stall_limit) as pulse:
-        _train(job, pulse, started)
+    places, context = Places(Path(job.folder)), ray_train.get_context()
+    first = context.get_world_rank() == 0
+    with Attempt(places, context.get_world_size(), started) if first else nullcontext() as attempt:
+        from sluiceway.training.pulse import Pulse
+
+        with Pulse(places, context.get_world_rank(), job.stall_limit, attempt) as pulse:
+            _train(job, pulse, started, attempt.earlier if attempt else (0.0, 0.0))
 
 
-def _train(job: Job, pulse: "Pulse", started: float) -> None:
+def _train(job: Job, pulse: "Pulse", started: float, earlier: tuple[float, float]) -> None:
     import pytorch_lightning as pl
     import torch
     from ray import train as ray_train
@@ -83,7 +88,7 @@ def _train(job: Job, pulse: "Pulse", started: float) -> None:
     spool = _spool(places, checkpoint) if share.rank == 0 else None
     recorder = Recorder(spool, Best(**checkpoint.state["best"]) if checkpoint else Best())
     learner = Learner(network, usecase, params.objective, train, job.plan, recorder, start, sharded=sharded)
-    keeper = Keeper(job, params, recorder, checkpoint, started)
+    keeper = Keeper(job, params, recorder, checkpoint, started, earlier)
     training, validation = _loaders(job, params, share, usecase.draws, learner.span)
     trainer = _trainer(job, train, share, start, [keeper, pulse])
     if train.compile:
