@@ -3,6 +3,7 @@
     python benchmarks/havoc.py --seed 1                   # a chain of five of each kind of training
     python benchmarks/havoc.py --seed 7 --chains 3 --only two
     python benchmarks/havoc.py --seed 2 --damage 0        # signals alone
+    python benchmarks/havoc.py --seed 3 --only tune       # a search for parameters
 
 Where ``make chaos`` tries each known fault once, this looks for those that nobody thought of. Each chain breaks one
 real training of the real stage five times, lets it come to its end, and holds it against one that nothing happened to.
@@ -26,6 +27,7 @@ from pathlib import Path
 import psutil
 
 sys.path.insert(0, str(Path(__file__).parent))
+import searches
 from lab import Lab, Training
 
 LINKS = 5
@@ -43,6 +45,8 @@ KINDS: dict[str, dict[str, object]] = {
     "two": {"workers": 2},
     "fsdp": {"workers": 2, "strategy": "fsdp"},
 }
+SEARCH = "tune"
+"""The kind that is a whole search of trainings, ``sluiceway tune``."""
 _DEAF = 5.0
 """Seconds in which a stage may still be starting: then SIGTERM just ends it, and nothing is lost."""
 
@@ -267,7 +271,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, required=True, help="of the faults")
     parser.add_argument("--chains", type=int, default=1, help="of each kind of training")
-    parser.add_argument("--only", nargs="+", choices=KINDS, default=list(KINDS), help="these kinds")
+    parser.add_argument("--only", nargs="+", choices=[*KINDS, SEARCH], default=[*KINDS, SEARCH], help="these kinds")
     parser.add_argument("--damage", type=float, default=0.5, help="share of faults after which files are damaged too")
     parser.add_argument("--keep", type=Path, help="leave the projects there")
     chosen = parser.parse_args()
@@ -276,8 +280,13 @@ def main() -> int:
     for number in range(chosen.chains):
         for kind in chosen.only:
             name = f"{kind}-{chosen.seed}-{number}"
+            dice = random.Random(name)
             try:
-                print(f"{name}: right: {chain(lab, name, kind, random.Random(name), chosen.damage)}", flush=True)
+                if kind == SEARCH:
+                    did = searches.chain(lab, name, dice, chosen.damage, LINKS, _gone)
+                else:
+                    did = chain(lab, name, kind, dice, chosen.damage)
+                print(f"{name}: right: {did}", flush=True)
             except (Wrong, AssertionError) as error:
                 right = False
                 print(f"{name}: WRONG: {error}", flush=True)

@@ -131,9 +131,9 @@ class Nodes:
 @pytest.fixture
 def nodes(monkeypatch) -> Nodes:
     made = Nodes({"a": 1.0, "b": 1.0}, {"a": 1.0, "b": 1.0})
-    monkeypatch.setattr(supervision, "_totals", lambda: {name: {"CPU": each} for name, each in made.whole.items()})
+    monkeypatch.setattr(supervision, "totals", lambda: {name: {"CPU": each} for name, each in made.whole.items()})
     monkeypatch.setattr(
-        supervision, "_available", lambda: {name: {"CPU": made.free.get(name, 0.0)} for name in made.whole}
+        supervision, "available", lambda: {name: {"CPU": made.free.get(name, 0.0)} for name in made.whole}
     )
     monkeypatch.setattr(Room, "LOOK", 0.0)
     monkeypatch.setattr(Room, "SETTLING", 0.0)

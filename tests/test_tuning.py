@@ -1,11 +1,13 @@
 """The search for better parameters: what is drawn, decided and refused, and a search that is killed and goes on."""
 
+import json
 import subprocess
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -17,6 +19,7 @@ from clusters import ray_cluster
 from jobs import job_of
 from projects import ROOT, Project, assert_friendly, runs_of
 from sluiceway.config import TRACKED, Domain, Train, Tune
+from sluiceway.errors import NoRoom
 from sluiceway.evaluation.search_page import SearchResult, Tried, headline, search_page
 from sluiceway.stages.tune_edit import difference, edited
 from sluiceway.tracking.lineage import shards_are_older
@@ -24,6 +27,7 @@ from sluiceway.training import driver
 from sluiceway.training.job import Places, seal
 from sluiceway.training.plan import plan
 from sluiceway.training.search import better, points, rung, score, search, shares, value_at
+from sluiceway.training.spool import Spool
 from sluiceway.training.trials import Record, Trial
 from sluiceway.usecases.pipeline import Pipeline
 
@@ -244,6 +248,106 @@ def test_a_trial_that_ends_while_others_add_up_is_no_fault(tmp_path: Path, monke
     assert sorted(path.name for path in tmp_path.iterdir()) == ["record.copy.json", "record.json"]
 
 
+def trainable(trial: Trial, rungs: list[int]) -> Any:
+    """Make Tune's part of a trial, without Tune."""
+    from sluiceway.training.tuning import _Trainable
+
+    made = _Trainable.__new__(_Trainable)
+    made._trial, made._number, made._rungs, made._next = trial, 7, rungs, 0
+    made._tune = Tune.model_validate({"space": SPACE, "reduction": 2})
+    return made
+
+
+def test_whoever_died_between_a_score_and_its_decision_leaves_that_to_be_decided(tmp_path: Path) -> None:
+    trial = Trial(tmp_path)
+    trial.write(Record({}, "abc", rungs=[0.5, 0.4]))
+    checkpoints = Places(trial.job).checkpoints
+    (checkpoints / "step-00000020").mkdir(parents=True)
+    replayed = trainable(trial, [10, 20, 40])
+    assert [replayed.step()["recalled"] for _ in range(2)] == [True, False]
+    (checkpoints / "step-00000025").mkdir()  # it went on: that is what was decided
+    replayed = trainable(trial, [10, 20, 40])
+    assert [replayed.step()["recalled"] for _ in range(2)] == [True, True]
+    trial.end("pruned")
+    replayed = trainable(trial, [10, 20, 40])
+    assert [(said["recalled"], said["done"]) for said in (replayed.step(), replayed.step())] == [
+        (True, False),
+        (True, True),
+    ]
+
+
+def test_a_decision_that_nobody_wrote_down_is_that_of_an_undisturbed_search(tmp_path: Path) -> None:
+    from sluiceway.training.tuning import _Halving
+
+    settings = Tune.model_validate({"space": SPACE, "reduction": 2})
+
+    def trial(name: str) -> SimpleNamespace:
+        Trial(tmp_path / name).begin(SimpleNamespace(values={}, job=SimpleNamespace(subject=name)))  # type: ignore[arg-type]
+        config = {"task": json.dumps({"folder": str(tmp_path / name)})}
+        return SimpleNamespace(trial_id=name, config=config)
+
+    for recalled, decision, end in ((False, "STOP", "pruned"), (True, "CONTINUE", "")):
+        halving, good, bad = _Halving(settings, 2), trial(f"good-{recalled}"), trial(f"bad-{recalled}")
+        for each, value in ((good, 0.1), (bad, 0.9)):
+            halving.on_trial_add(None, each)
+            said = halving.on_trial_result(None, each, {"share": 1, "score": value, "recalled": recalled})
+        assert said == decision
+        assert (Trial(tmp_path / f"bad-{recalled}").read() or Record({}, "")).end == end
+
+
+def test_a_trial_that_is_killed_while_it_writes_its_last_score_is_not_paid_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sluiceway.training import tuning
+
+    trial = Trial(tmp_path)
+    trial.write(Record({}, "abc", rungs=[0.5]))
+    spool = Spool(Places(trial.job).metrics, 0)
+    for step in (10, 20):
+        spool.add(step, {"validation/loss": 5.0 / step})
+    spool.close()
+    one = trainable(trial, [10, 20])
+    one._job = SimpleNamespace(subject="abc", params={"train": {"keep": "best"}, "gates": {}}, plan=Unpaused())
+    one._limits = lambda: {}
+    monkeypatch.setattr(tuning, "replace", lambda job, **_: job)
+    monkeypatch.setattr(tuning.memory, "run", lambda *_: SimpleNamespace(result={"steps": 20}))
+    written: list[Record] = []
+    write = Trial.write
+
+    def then_it_is_killed(self: Trial, record: Record) -> Record:
+        written.append(write(self, record))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trial, "write", then_it_is_killed)
+    with pytest.raises(KeyboardInterrupt):
+        one._train(1)
+    known = trial.read() or Record({}, "")
+    assert (known.end, known.rungs) == ("finished", [0.5, 0.25])
+
+
+class Unpaused:
+    """A plan that is not to be paused."""
+
+    def until(self, stop: int) -> "Unpaused":
+        return self
+
+
+@pytest.mark.parametrize(("worlds", "threads", "there"), [((2,), 2, 1), ((3, 4), 1, 2), ((1,), 3, 0)])
+def test_a_search_that_can_never_have_room_says_so_at_once(
+    worlds: tuple[int, ...], threads: int, there: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sluiceway.training import tuning
+
+    monkeypatch.setattr(tuning, "totals", lambda: {"this machine": {"CPU": 2.0, "memory": 1e9}})
+    job = SimpleNamespace(worlds=worlds, hardware=SimpleNamespace(accelerator="cpu"))
+    with pytest.raises(NoRoom, match=f"room for {there} of at least {worlds[0]} workers that need {{'CPU': {threads}"):
+        tuning._refuse_without_room(job, threads)  # type: ignore[arg-type]
+    job.worlds = (1, *worlds)
+    tuning._refuse_without_room(job, 2)  # type: ignore[arg-type]
+    # Where a cluster may grow, or others leave it, a trial that waited in vain has not failed.
+    assert issubclass(NoRoom, tuning._OUTSIDE)
+
+
 # With a project's shards.
 
 
@@ -293,6 +397,18 @@ def start_and_kill(project: Project) -> Path:
             return begun[0]
         time.sleep(0.02)
     raise AssertionError(f"the search ended with {process.returncode} before it could be killed")
+
+
+@pytest.mark.slow
+def test_a_search_without_room_ends_with_a_word(project: Project) -> None:
+    project.set("digits", "train.workers", 2)
+    project.set("digits", "train.cpus_per_worker", 4096)
+    project.set("digits", "tune", {"space": {"train.lr": {"choice": [0.02]}}, "trials": 2})
+    done = project.run("sluiceway", "tune", "digits", check=False)
+    assert_friendly(
+        done, 1, "there is room for 0 of at least 2 workers", "lower train.workers or train.cpus_per_worker"
+    )
+    assert {record.end for record in records(project).values()} == {""}
 
 
 @pytest.mark.slow

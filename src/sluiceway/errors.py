@@ -14,6 +14,7 @@
     ├── GateClosed                  a gate refused; carries the reason
     ├── TrainingError               training cannot go on
     │   ├── LoaderLost              a process that reads batches was killed
+    │   ├── NoRoom                  a cluster has no place for the workers
     │   ├── NotFinite               the loss became NaN or infinite
     │   └── OutOfMemory             a batch does not fit
     ├── DiskFull                    there is no room for what must be written
@@ -107,6 +108,10 @@ class TrainingError(SluicewayError):
 
 class LoaderLost(TrainingError):
     """A process that reads batches ahead was killed."""
+
+
+class NoRoom(TrainingError):
+    """A cluster has no place for the least number of workers."""
 
 
 class NotFinite(TrainingError):

@@ -96,7 +96,7 @@ def _train(found: Search, folder: Path, track: Any) -> None:
             _show(meter, found, trials, candidate, record)
             track(candidate, record)
 
-        tuning.run(found, folder, changed)
+        tuning.run(found, folder, changed, warn)
 
 
 def _show(meter: Meter, found: Search, trials: list[Trial], candidate: Candidate, record: Record) -> None:

@@ -7,7 +7,7 @@ left behind and by the checkpoints in the job's folder.
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ from sluiceway.training.checkpoints import newest_step
 from sluiceway.training.failures import End, Failure, Patience, note, say
 from sluiceway.training.job import Job, Places
 from sluiceway.training.notice import PREEMPTED_HINT, is_told
+from sluiceway.training.room import available, no_room, room, totals
 from sluiceway.training.worker import train_worker
 
 _BROKEN_RING = ("gloo", "nccl", "connection closed", "connection reset", "socket")
@@ -185,6 +186,7 @@ class Room(ScalingPolicy):
     def __init__(self, scaling_config: ScalingConfig, worlds: tuple[int, ...], folder: str, *, fixed: bool) -> None:
         super().__init__(scaling_config)
         self._worlds = worlds
+        self._needed: Mapping[str, float] = scaling_config._resources_per_worker_not_none
         self._checkpoints, self._notice = Places(Path(folder)).checkpoints, Places(Path(folder)).notice
         self._fixed = fixed
         self._waiting: float | None = None
@@ -210,7 +212,7 @@ class Room(ScalingPolicy):
         """Start with what there is room for, or wait for the least.
 
         Raises:
-            TrainingError: there was no room for too long.
+            NoRoom: there was none for too long.
             Preempted: somebody wants this training to leave meanwhile.
         """
         if is_told(self._notice):
@@ -218,17 +220,13 @@ class Room(ScalingPolicy):
         self._ask()
         now = time.monotonic()
         self._waiting = self._waiting or now
-        free, whole = self._room(_available(), self._held), self._room(_totals())
+        free, whole = room(available(), self._needed, self._held), room(totals(), self._needed)
         hoped = max((world for world in self._worlds if world <= whole), default=0)
         world = max((world for world in self._worlds if world <= free), default=0)
         if world and (world == hoped or now - self._waiting > self.SETTLING):
             return self._resize(world)
         if not world and (now - self._waiting > self.PATIENCE or (self._fixed and not hoped)):
-            needed = self.scaling_config._resources_per_worker_not_none
-            raise TrainingError(
-                f"there is room for {free} of at least {self._worlds[0]} workers that need {needed} each",
-                hint="lower train.workers or train.cpus_per_worker, or give the cluster more nodes",
-            )
+            raise no_room(free, self._worlds[0], self._needed)
         time.sleep(0.2)  # the controller would ask again at once
         return NoopDecision()
 
@@ -243,8 +241,8 @@ class Room(ScalingPolicy):
         if world == self._worlds[-1] or now - self._looked < (0.0 if self._wanted else self.LOOK):
             return NoopDecision()
         self._looked = now
-        room = self._room(_available(), self._held)
-        wanted = max(each for each in self._worlds if each <= max(room, world))
+        most = max(room(available(), self._needed, self._held), world)
+        wanted = max(each for each in self._worlds if each <= most)
         if wanted == world:
             self._wanted = None
             return NoopDecision()
@@ -258,31 +256,7 @@ class Room(ScalingPolicy):
 
     def _resize(self, world: int) -> ResizeDecision:
         self._held.clear()
-        return ResizeDecision(
-            num_workers=world, resources_per_worker=self.scaling_config._resources_per_worker_not_none
-        )
-
-    def _room(self, nodes: Mapping[str, Mapping[str, float]], held: Mapping[str, int] | None = None) -> int:
-        """Return how many workers these nodes take, those included that they hold."""
-        needed = {name: each for name, each in self.scaling_config._resources_per_worker_not_none.items() if each}
-        free = {
-            name: min(int(node.get(resource, 0.0) // amount) for resource, amount in needed.items())
-            for name, node in nodes.items()
-        }
-        return sum(free.values()) + sum(count for name, count in (held or {}).items() if name in nodes)
-
-
-def _totals() -> dict[str, dict[str, float]]:
-    """Return what each living node has."""
-    nodes: Callable[[], list[dict[str, Any]]] = ray.nodes
-    return {node["NodeID"]: node["Resources"] for node in nodes() if node["Alive"]}
-
-
-def _available() -> dict[str, dict[str, float]]:
-    """Return what of it nobody has taken."""
-    available: Callable[[], dict[str, dict[str, float]]] = ray._private.state.available_resources_per_node
-    found = available()
-    return {name: found.get(name, {}) for name in _totals()}
+        return ResizeDecision(num_workers=world, resources_per_worker=dict(self._needed))
 
 
 def last_words(error: Exception) -> Exception:

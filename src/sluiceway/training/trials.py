@@ -125,9 +125,10 @@ class Trial:
             raise FileNotFoundError(self._record)
         return replace(record, seconds=seconds, device_seconds=device_seconds, points=points) if under_way else record
 
-    def end(self, end: End, why: str = "") -> Record:
-        """Say how the trial ended; nothing of it can be gone on with."""
-        record = self.write(replace(self.now(), end=end, why=why))
+    def end(self, end: End, why: str = "", *, rungs: list[float] | None = None) -> Record:
+        """Say how the trial ended, in one step with its last scores; nothing of it can be gone on with."""
+        now = self.now()
+        record = self.write(replace(now, end=end, why=why, rungs=now.rungs if rungs is None else rungs))
         self._drop_job()
         return record
 

@@ -21,12 +21,13 @@ from ray.tune.schedulers import ASHAScheduler
 
 from sluiceway.config import CostGateParams, Tune
 from sluiceway.data.places import locked
-from sluiceway.errors import Busy, DiskFull, FetchError, GateClosed, LaunchError, Preempted, SluicewayError
+from sluiceway.errors import Busy, DiskFull, FetchError, GateClosed, LaunchError, NoRoom, Preempted, SluicewayError
 from sluiceway.launch.cluster import connected
 from sluiceway.launch.storage import check_shared
 from sluiceway.training import memory
 from sluiceway.training.checkpoints import newest_step
 from sluiceway.training.job import Job, Places
+from sluiceway.training.room import no_room, room, totals
 from sluiceway.training.search import Candidate, Search, budget, rung, score
 from sluiceway.training.tidying import tidy
 from sluiceway.training.trials import Record, Trial, spent, trial_of
@@ -37,20 +38,30 @@ _SETTINGS = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is an order: trials have their checkpoints
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # a trial that is lost is told in words
     "RAY_AIR_NEW_OUTPUT": "0",
 }
 _TIME, _SCORE = "share", "score"
-_OUTSIDE = (Busy, DiskFull, FetchError, LaunchError, Preempted)
+_OUTSIDE = (Busy, DiskFull, FetchError, LaunchError, NoRoom, Preempted)
 """What keeps a trial from going on and says nothing about its parameters: it goes on another day."""
 
 
-def run(search: Search, folder: Path, on_change: Callable[[Candidate, Record], None]) -> None:
+def run(
+    search: Search,
+    folder: Path,
+    on_change: Callable[[Candidate, Record], None],
+    tell: Callable[[str], None] = lambda _: None,
+) -> None:
     """Train until every trial has ended or the budget is spent.
 
     Args:
         search: what is tried.
         folder: of the search, which outlives this call.
         on_change: called with a trial that has come to a decision or has ended.
+        tell: called with a sentence for a person when a trial is begun anew.
+
+    Raises:
+        NoRoom: this machine is too small for a trial, and will not grow.
     """
     os.environ.update({name: os.environ.get(name, value) for name, value in _SETTINGS.items()})
     known = {each.number: trial_of(folder, each).begin(each) for each in search.candidates}
@@ -70,9 +81,11 @@ def run(search: Search, folder: Path, on_change: Callable[[Candidate, Record], N
         on_change(candidates[number], trial_of(folder, candidates[number]).now())
 
     with connected() as private, _scratch(folder) as scratch:
-        if not private:
+        if private:
+            _refuse_without_room(job, _threads(job, settings))
+        else:
             check_shared(folder, [Path(job.shards)])
-        logging.getLogger("ray.tune").setLevel(logging.ERROR)
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # its errors are those of trials, which we tell
         tune.Tuner(
             tune.with_resources(_Trainable, resources),
             param_space={"task": tune.grid_search([json.dumps(task) for task in tasks.values()])},
@@ -87,9 +100,16 @@ def run(search: Search, folder: Path, on_change: Callable[[Candidate, Record], N
                 storage_path=str(scratch),  # on a disk that all nodes share; nothing of it is needed again
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=job.retries),
-                callbacks=[_Told(told)],
+                callbacks=[_Told(told, tell)],
             ),
         ).fit()
+
+
+def _refuse_without_room(job: Job, threads: int) -> None:
+    """Say at once what a trial would wait for in vain."""
+    needed = {"CPU": threads, "GPU": int(job.hardware.accelerator == "gpu")}
+    if (there := room(totals(), needed)) < job.worlds[0]:
+        raise no_room(there, job.worlds[0], needed)
 
 
 @contextmanager
@@ -153,8 +173,11 @@ class _Trainable(tune.Trainable):
         number, self._next = self._next, self._next + 1
         record = self._trial.now()
         if number < len(record.rungs):
-            ended = bool(record.end) and number + 1 == len(record.rungs)
-            return self._said(number, record.rungs[number], done=ended, recalled=True)
+            last = number + 1 == len(record.rungs)
+            ended = last and bool(record.end)
+            # Whoever died between a score and what was decided of it leaves that to be decided.
+            decided = ended or not last or newest_step(Places(self._trial.job).checkpoints) > self._rungs[number]
+            return self._said(number, record.rungs[number], done=ended, recalled=decided)
         with _waited_for(self._trial.lock):
             try:
                 return self._train(number)
@@ -188,11 +211,13 @@ class _Trainable(tune.Trainable):
             known = sorted(name.partition("/")[2] for point in record.points[:1] for name in point.metrics)
             return self._failed(number, f"its validation has no {self._tune.metric!r}, only {', '.join(known)}")
         value = score(self._tune, seen, keep=self._job.params["train"]["keep"])
-        self._trial.write(replace(record, rungs=[*record.rungs, value], why=""))
+        rungs = [*record.rungs, value]
         # Less than what was asked for: early stopping.
         ended = number + 1 == len(self._rungs) or reached < stop
         if ended:
-            self._trial.end("finished")
+            self._trial.end("finished", rungs=rungs)
+        else:
+            self._trial.write(replace(record, rungs=rungs, why=""))
         return self._said(number, value, done=ended)
 
     def _limits(self) -> dict[str, Any] | None:
@@ -257,9 +282,10 @@ class _Halving(ASHAScheduler):
 
 
 class _Told(tune.Callback):
-    """Passes on which trial has changed."""
+    """Passes on which trial has changed, and which one was lost."""
 
-    def __init__(self, tell: Callable[[int], None]) -> None:
+    def __init__(self, changed: Callable[[int], None], tell: Callable[[str], None]) -> None:
+        self._changed = changed
         self._tell = tell
 
     def on_trial_result(
@@ -267,17 +293,22 @@ class _Told(tune.Callback):
     ) -> None:
         """After a decision."""
         if not result["recalled"]:
-            self._tell(result["number"])
+            self._changed(result["number"])
 
     def on_trial_complete(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:
         """After the end."""
-        self._tell(json.loads(trial.config["task"])["number"])
+        self._changed(json.loads(trial.config["task"])["number"])
+
+    def on_trial_recover(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:
+        """After its process was lost, and before it is begun anew."""
+        number = json.loads(trial.config["task"])["number"]
+        self._tell(f"the process of trial {number} was killed or lost with its node; the trial goes on")
 
     def on_trial_error(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:
         """After its process was lost too often."""
         task = json.loads(trial.config["task"])
         Trial(Path(task["folder"])).end("failed", "its process was lost again and again")
-        self._tell(task["number"])
+        self._changed(task["number"])
 
 
 _PATIENCE = 120.0
