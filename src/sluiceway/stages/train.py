@@ -57,8 +57,6 @@ def train(pipeline: Pipeline) -> None:
                     write_verdict(verdict, pipeline.reports / "verdicts", run.id)
                     run.log_verdict(verdict)
                     raise
-            if shipper.left:
-                warn(f"{len(shipper.left)} points of the curves did not reach MLflow: {shipper.problem}")
             _count(clock, trained.result)
             with clock("reports"):
                 report = _report(pipeline, trained)
@@ -70,6 +68,8 @@ def train(pipeline: Pipeline) -> None:
                 if trained.failures:
                     run.log_artifact(places.failures, "training")
                 run.log_figures({f"training/{name}": value for name, value in report.items() if name != "currency"})
+                if left := shipper.left and shipper.close():  # the store answers now
+                    warn(f"{len(left)} points of the curves did not reach MLflow: {shipper.problem}")
         for note in trained.result["notes"]:
             warn(note.replace(f"{pipeline.root}/", ""))  # workers know folders in full
         done(

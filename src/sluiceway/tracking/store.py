@@ -4,6 +4,7 @@ The store is what ``MLFLOW_TRACKING_URI`` names, else an SQLite file and an arti
 MLflow takes 2 s to import and 1 s to open SQLite, so nothing here imports it before it is needed.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 from sluiceway.data.places import home
 from sluiceway.errors import TrackingError
 from sluiceway.redaction import address
+from sluiceway.tracking import sqlite
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -47,6 +49,13 @@ _CODES = {"PERMISSION_DENIED": FORBIDDEN, "UNAUTHENTICATED": _UNKNOWN}
 _HINTS = {
     _UNKNOWN: "are MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD those of an account there?",
     FORBIDDEN: "the account may not; an admin of the server lets it: `sluiceway server user role NAME writer`",
+}
+_OF_THE_DISK = {
+    errno.ENOSPC: "free some room there, and run the same command again, which goes on",
+    errno.EDQUOT: "free some of what you may use of the disk, and run the same command again, which goes on",
+    errno.EACCES: "whoever runs this must be allowed to write there; then the same command goes on",
+    errno.EPERM: "whoever runs this must be allowed to write there; then the same command goes on",
+    errno.EROFS: "that disk is there for reading only; where it can be written, the same command goes on",
 }
 _UNREACHABLE = "is the server up, and MLFLOW_TRACKING_URI right? Unset it to use the store below mlflow/store/"
 
@@ -154,14 +163,24 @@ def refusals(root: Path, what: str) -> Iterator[None]:
         if not _is_refusal(error):
             raise
         raise TrackingError(
-            f"MLflow at {address(tracking_uri(root))} refused to {what}: {one_line(error)}",
-            hint=_HINTS.get(_status(error), _UNREACHABLE),
+            f"MLflow at {address(tracking_uri(root))} refused to {what}: {one_line(error)}", hint=_way_out(root, error)
         ) from error
+
+
+def _way_out(root: Path, error: Exception) -> str:
+    uri = tracking_uri(root)
+    if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+        return _OF_THE_DISK[error.errno]
+    return sqlite.way_out(uri, error) or _HINTS.get(_status(error), "" if _is_file(uri) else _UNREACHABLE)
+
+
+def _is_file(uri: str) -> bool:
+    return uri.startswith(sqlite.SCHEME)
 
 
 def one_line(error: BaseException, limit: int = 500) -> str:
     """Write an error as one line of at most ``limit`` characters."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = " ".join(sqlite.said(error).split()) or type(error).__name__
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
@@ -190,6 +209,8 @@ def _load() -> None:
 def _client(uri: str, registry_uri: str) -> "MlflowClient":
     from mlflow import MlflowClient
 
+    if _is_file(uri):
+        sqlite.be_patient()
     return MlflowClient(tracking_uri=uri, registry_uri=registry_uri)
 
 
