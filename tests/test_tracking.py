@@ -201,7 +201,11 @@ def test_what_is_made_waits_longer_and_a_wish_of_the_users_stays(monkeypatch) ->
         (INTERNAL_ERROR, "is the server up"),
     ],
 )
-def test_a_refusal_says_what_would_help(root: Path, code: int, words: str) -> None:
+def test_a_refusal_says_what_would_help(root: Path, code: int, words: str, monkeypatch) -> None:
+    with pytest.raises(TrackingError, match="sqlite") as caught, store.refusals(root, "do it"):
+        raise MlflowException("no", error_code=INTERNAL_ERROR)
+    assert "sluiceway doctor" in caught.value.hint  # a file is no server
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
     with pytest.raises(TrackingError) as caught, store.refusals(root, "do it"):
         raise MlflowException("no", error_code=code)
     assert words in caught.value.hint

@@ -4,9 +4,10 @@ import fcntl
 import math
 import os
 import platform
+import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sluiceway.errors import Busy, ConfigError
@@ -59,6 +60,19 @@ def allowed_bytes(variable: str, default: float) -> int:
             hint=f"export {variable}={default:g}",
         )
     return int(gigabytes * 1e9)
+
+
+def emptied(folder: Path) -> Path:
+    """Return a folder that is there, with nothing in it; a link to one stays a link.
+
+    Raises:
+        OSError: what was in it cannot be removed, which names it; it might be taken for what is written now.
+    """
+    place = folder.resolve()
+    with suppress(FileNotFoundError):
+        shutil.rmtree(place)
+    place.mkdir(parents=True)
+    return folder
 
 
 _held: set[int] = set()

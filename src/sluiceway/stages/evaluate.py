@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from sluiceway.data.documents import read_json
 from sluiceway.data.outcomes import read_outcomes, write_outcomes
+from sluiceway.data.places import emptied
 from sluiceway.data.shards import ShardedSplit, digest
 from sluiceway.stages.console import asked, progress, warn
 from sluiceway.stages.examples import accepted_examples, loader_of_row
@@ -244,8 +245,7 @@ def _write_scores(pipeline: Pipeline, evaluation: "Evaluation") -> dict[str, Any
 
 def _write_plots(folder: Path, evaluation: "Evaluation") -> None:
     """Write what ``dvc plots`` draws: the score of every learner and every slice, and what each layer tells."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    emptied(folder)
     name = evaluation.metric.name
     learners = [(learner, each[name]) for learner, each in evaluation.scores.items()]
     parts = [(f"{part.column}: {part.label}", part.score) for part in evaluation.slices]

@@ -1,7 +1,6 @@
 """Stage ``train``: shards become a model, by Ray Train and Lightning, under the cost gate and in an MLflow run."""
 
 import csv
-import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sluiceway.data.cache import LIMIT
 from sluiceway.data.documents import write_json
+from sluiceway.data.places import emptied
 from sluiceway.data.shards import ShardedSplit, digest, read_encoding
 from sluiceway.errors import GateClosed
 from sluiceway.gates.cost import cost
@@ -208,9 +208,7 @@ def _size(report: dict[str, Any]) -> str:
 
 
 def _write_model(pipeline: Pipeline, trained: driver.Trained, run_id: str) -> None:
-    shutil.rmtree(pipeline.model, ignore_errors=True)
-    pipeline.model.mkdir(parents=True)
-    write_json(pipeline.model / "run.json", {"run_id": run_id})
+    write_json(emptied(pipeline.model) / "run.json", {"run_id": run_id})
     saved.save(  # ends with the manifest, without which it is no model
         pipeline.model,
         weights=trained.weights,

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sluiceway.data.places import locked
+from sluiceway.data.places import emptied, locked
 from sluiceway.stages.console import console, warn
 from sluiceway.training.checkpoints import newest_step
 from sluiceway.training.job import Job, Places
@@ -64,8 +64,7 @@ def _put_away(pipeline: Pipeline, job: Job, places: Places) -> None:
     """Keep the outcome, in one step, and drop what it was made from."""
     _keep_checkpoints(pipeline, job, places)
     kept = pipeline.finished / job.subject
-    shutil.rmtree(kept.parent, ignore_errors=True)
-    kept.parent.mkdir(parents=True)
+    emptied(kept.parent)
     places.folder.rename(kept)
     outcome = Places(kept)
     stay = {outcome.weights, outcome.result, outcome.verdict, outcome.metrics, outcome.failures, outcome.run}

@@ -57,6 +57,7 @@ _OF_THE_DISK = {
     errno.EPERM: "whoever runs this must be allowed to write there; then the same command goes on",
     errno.EROFS: "that disk is there for reading only; where it can be written, the same command goes on",
 }
+_UNFORESEEN = "`sluiceway doctor` looks at the store; the same command goes on when that is well"
 _UNREACHABLE = "is the server up, and MLFLOW_TRACKING_URI right? Unset it to use the store below mlflow/store/"
 
 
@@ -171,7 +172,7 @@ def _way_out(root: Path, error: Exception) -> str:
     uri = tracking_uri(root)
     if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
         return _OF_THE_DISK[error.errno]
-    return sqlite.way_out(uri, error) or _HINTS.get(_status(error), "" if _is_file(uri) else _UNREACHABLE)
+    return sqlite.way_out(uri, error) or _HINTS.get(_status(error), _UNFORESEEN if _is_file(uri) else _UNREACHABLE)
 
 
 def _is_file(uri: str) -> bool:
