@@ -75,11 +75,10 @@ def test_what_cannot_be_removed_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("stage", "folder", "mode", "said"),
     [
-        ("train", ".sluiceway", 0o555, "permission denied: "),
         ("train", ".sluiceway/digits", 0o555, "permission denied: "),
         ("train", "mlflow/store", 0o555, "must be allowed to write"),
         ("train", "data/shards/digits", 0o000, "permission denied: "),
-        ("preprocess", "data/shards/digits", 0o555, "permission denied: "),
+        ("preprocess", "data/validated/digits", 0o000, "permission denied"),
         ("evaluate", "reports/digits", 0o555, "permission denied: "),
     ],
 )

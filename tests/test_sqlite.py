@@ -100,6 +100,7 @@ def test_what_is_wrong_is_said_with_the_way_out(root: Path, monkeypatch: pytest.
     ("said", "way"),
     [
         ("(sqlite3.OperationalError) attempt to write a readonly database\n[SQL: INSERT", "must be allowed to write"),
+        ("(raised by a flush) (sqlite3.OperationalError) attempt to write a readonly database [SQL: INSERT", "must be"),
         ("(sqlite3.OperationalError) unable to open database file\n(Background on", "must be allowed to write"),
         ("(sqlite3.OperationalError) database or disk is full\n[SQL: INSERT", "free some room on the disk of"),
         ("(sqlite3.OperationalError) disk I/O error\n[SQL: INSERT", "is damaged: put a backup"),
@@ -116,6 +117,7 @@ def test_each_word_of_sqlites_has_its_way_out(tmp_path: Path, said: str, way: st
     assert hint.endswith("run the same command again, which goes on")
     assert "[SQL" not in store.one_line(error)
     assert "Background" not in store.one_line(error)
+    assert "raised" not in store.one_line(error)
     assert sqlite.way_out("postgresql://host/db", error) == ""
     path.unlink()
     assert "mlflow.db is gone: put it back" in sqlite.way_out(f"sqlite:///{path}", error)

@@ -898,11 +898,14 @@ def test_a_trial_is_one_run_though_its_search_was_killed_before_it_knew(pipeline
 
     with runs.open_run(pipeline, "search") as search, runs.open_run(pipeline, "another search") as other:
         first = tell(search, "trial-1")
+        # As the next search closes what a dead one left open.
+        store.client(pipeline.root).set_tag(first, "sluiceway.error", "its process died without a word")
         assert tell(search, "trial-1") == first
         assert len({first, tell(search, "trial-2"), tell(other, "trial-1")}) == 3
     found = of(pipeline, first)
     assert found.info.status == "FINISHED"
     assert found.data.tags["mlflow.parentRunId"] == search.id
+    assert "sluiceway.error" not in found.data.tags
     history = store.client(pipeline.root).get_metric_history
     assert [point.step for point in history(first, "validation/loss")] == [10, 20]
     assert len(history(first, "tuning/cost")) == 1

@@ -212,6 +212,9 @@ def _filled_up(pipeline: Pipeline, own: Iterable[tuple[str, str]], tags: Mapping
     run = Run(pipeline, found[0].info.run_id)
     if not found[0].data.params:
         run.log_params(pipeline.params.model_dump(mode="json", by_alias=True))
+    if "sluiceway.error" in found[0].data.tags:  # of the search that was killed, and not of the trial
+        with refusals(pipeline.root, "take a tag away"):
+            client(pipeline.root).delete_tag(run.id, "sluiceway.error")
     run.set_tags(tags)
     return run
 

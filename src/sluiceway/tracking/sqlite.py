@@ -41,8 +41,8 @@ def way_out(uri: str, error: BaseException) -> str:
 
 
 def said(error: BaseException) -> str:
-    """Return what an error says, without the statement that SQLAlchemy adds to what SQLite says."""
-    found = re.match(r"\(sqlite3\.\w+\) (.*?)\s*(\[SQL:|\(Background on|$)", str(error), re.DOTALL)
+    """Return what an error says; of SQLite's what it says itself, without SQLAlchemy's words and the statement."""
+    found = re.search(r"\(sqlite3\.\w+\) (.*?)\s*(\[SQL:|\(Background on|$)", str(error), re.DOTALL)
     return found[1] if found else str(error)
 
 
