@@ -325,6 +325,27 @@ def test_a_trial_that_is_killed_while_it_writes_its_last_score_is_not_paid_again
     assert (known.end, known.rungs) == ("finished", [0.5, 0.25])
 
 
+def test_a_trial_whose_process_is_lost_again_and_again_has_failed_unless_it_comes_further(tmp_path: Path) -> None:
+    from sluiceway.training.tuning import _Told
+
+    changed: list[int] = []
+    said: list[str] = []
+    told = _Told(changed.append, said.append)
+    for number, steps, end in ((0, (0, 0), "failed"), (1, (20, 20), "failed"), (2, (20, 40), ""), (3, (0, 20), "")):
+        trial = Trial(tmp_path / str(number))
+        trial.begin(SimpleNamespace(values={}, job=SimpleNamespace(subject="abc")))  # type: ignore[arg-type]
+        task = json.dumps({"number": number, "folder": str(trial.folder)})
+        lost = SimpleNamespace(config={"task": task})
+        for step, hear in zip(steps, (told.on_trial_recover, told.on_trial_error), strict=True):
+            if step:
+                (Places(trial.job).checkpoints / f"step-{step:08d}").mkdir(parents=True, exist_ok=True)
+            hear(0, [], lost)
+        record = trial.read() or Record({}, "")
+        assert (record.end, record.why) == (end, "its process was lost again and again")
+    assert changed == [0, 1, 2, 3]
+    assert said[1] == "the process of trial 1 was killed or lost with its node; the trial goes on"
+
+
 class Unpaused:
     """A plan that is not to be paused."""
 

@@ -287,6 +287,8 @@ class _Told(tune.Callback):
     def __init__(self, changed: Callable[[int], None], tell: Callable[[str], None]) -> None:
         self._changed = changed
         self._tell = tell
+        self._reached: dict[int, int] = {}
+        """Newest checkpoint of trials whose process was lost, when it was."""
 
     def on_trial_result(
         self, iteration: int, trials: Sequence[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -301,14 +303,21 @@ class _Told(tune.Callback):
 
     def on_trial_recover(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:
         """After its process was lost, and before it is begun anew."""
-        number = json.loads(trial.config["task"])["number"]
+        task = json.loads(trial.config["task"])
+        number, trained = task["number"], Trial(Path(task["folder"]))
+        self._reached[number] = newest_step(Places(trained.job).checkpoints)
         self._tell(f"the process of trial {number} was killed or lost with its node; the trial goes on")
 
     def on_trial_error(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:
-        """After its process was lost too often."""
+        """After its process was lost too often. One that came further meanwhile has not failed."""
         task = json.loads(trial.config["task"])
-        Trial(Path(task["folder"])).end("failed", "its process was lost again and again")
-        self._changed(task["number"])
+        number, trained = task["number"], Trial(Path(task["folder"]))
+        why = "its process was lost again and again"
+        if newest_step(Places(trained.job).checkpoints) > self._reached.get(number, 0):
+            trained.write(replace(trained.now(), why=why))
+        else:
+            trained.end("failed", why)
+        self._changed(number)
 
 
 _PATIENCE = 120.0
