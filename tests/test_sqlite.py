@@ -129,3 +129,25 @@ def test_what_the_disk_refuses_is_no_question_of_the_server(tmp_path: Path, numb
         raise OSError(number, os.strerror(number), "artifacts")
     assert "goes on" in caught.value.hint
     assert "server" not in caught.value.hint
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_a_store_that_takes_the_place_of_a_lost_one_is_told(
+    tmp_path: Path, empty: bool, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    made: list[Path] = []
+    monkeypatch.setattr(store, "_create", lambda path, _: made.append(path))
+    path = tmp_path / "mlflow.db"
+    if empty:
+        path.touch()
+    else:
+        store._made(path, None)  # where nothing ever was
+        assert capfd.readouterr().err == ""
+        (tmp_path / "artifacts" / "1").mkdir(parents=True)
+        made.clear()
+    store._made(path, None)
+    assert f"warning: {path} is {'empty' if empty else 'gone'}: a new one does not know" in capfd.readouterr().err
+    assert made == ([] if empty else [path])
+    path.write_bytes(b"SQLite")
+    store._made(path, None)
+    assert capfd.readouterr().err == ""

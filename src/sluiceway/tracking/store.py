@@ -92,8 +92,8 @@ def client(root: Path) -> "MlflowClient":
     """
     uri = tracking_uri(root)
     with refusals(root, "open its store"):
-        if uri == f"sqlite:///{_database(root)}" and not _database(root).exists():
-            _create(_database(root), artifacts(root))
+        if uri == f"sqlite:///{_database(root)}":
+            _made(_database(root), artifacts(root))
         return _client(uri, os.environ.get("MLFLOW_REGISTRY_URI") or uri)
 
 
@@ -224,6 +224,18 @@ def _create_experiment(store: "MlflowClient", name: str, root: Path) -> "Experim
         if found := store.get_experiment_by_name(name):  # another process was faster
             return found
         raise
+
+
+def _made(database: Path, artifact_root: str | None) -> None:
+    """Make the SQLite file where there is none, and say so where there must have been one."""
+    there = database.exists()
+    if there and database.stat().st_size:
+        return
+    if there or any(database.with_name("artifacts").glob("*")):
+        said = f"warning: {database} {'is empty' if there else 'is gone'}: a new one does not know its runs and models"
+        print(said, file=sys.stderr, flush=True)  # noqa: T201 - nobody above knows that it is made here
+    if not there:  # MLflow fills an empty one
+        _create(database, artifact_root)
 
 
 def _create(database: Path, artifact_root: str | None) -> None:
