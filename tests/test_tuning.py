@@ -277,7 +277,7 @@ def test_whoever_died_between_a_score_and_its_decision_leaves_that_to_be_decided
 
 
 def test_a_decision_that_nobody_wrote_down_is_that_of_an_undisturbed_search(tmp_path: Path) -> None:
-    from sluiceway.training.tuning import _Halving
+    from sluiceway.training.halving import Halving
 
     settings = Tune.model_validate({"space": SPACE, "reduction": 2})
 
@@ -287,7 +287,7 @@ def test_a_decision_that_nobody_wrote_down_is_that_of_an_undisturbed_search(tmp_
         return SimpleNamespace(trial_id=name, config=config)
 
     for recalled, decision, end in ((False, "STOP", "pruned"), (True, "CONTINUE", "")):
-        halving, good, bad = _Halving(settings, 2), trial(f"good-{recalled}"), trial(f"bad-{recalled}")
+        halving, good, bad = Halving(settings, 2), trial(f"good-{recalled}"), trial(f"bad-{recalled}")
         for each, value in ((good, 0.1), (bad, 0.9)):
             halving.on_trial_add(None, each)
             said = halving.on_trial_result(None, each, {"share": 1, "score": value, "recalled": recalled})
@@ -326,11 +326,11 @@ def test_a_trial_that_is_killed_while_it_writes_its_last_score_is_not_paid_again
 
 
 def test_a_trial_whose_process_is_lost_again_and_again_has_failed_unless_it_comes_further(tmp_path: Path) -> None:
-    from sluiceway.training.tuning import _Told
+    from sluiceway.training.halving import Told
 
     changed: list[int] = []
     said: list[str] = []
-    told = _Told(changed.append, said.append)
+    told = Told(changed.append, said.append)
     for number, steps, end in ((0, (0, 0), "failed"), (1, (20, 20), "failed"), (2, (20, 40), ""), (3, (0, 20), "")):
         trial = Trial(tmp_path / str(number))
         trial.begin(SimpleNamespace(values={}, job=SimpleNamespace(subject="abc")))  # type: ignore[arg-type]

@@ -10,14 +10,13 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ray import tune
-from ray.tune.schedulers import ASHAScheduler
 
 from sluiceway.config import CostGateParams, Tune
 from sluiceway.data.places import locked
@@ -26,6 +25,7 @@ from sluiceway.launch.cluster import connected
 from sluiceway.launch.storage import check_shared
 from sluiceway.training import memory
 from sluiceway.training.checkpoints import newest_step
+from sluiceway.training.halving import SCORE, TIME, Halving, Told
 from sluiceway.training.job import Job, Places
 from sluiceway.training.room import no_room, room, totals
 from sluiceway.training.search import Candidate, Search, budget, rung, score
@@ -41,7 +41,6 @@ _SETTINGS = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # a trial that is lost is told in words
     "RAY_AIR_NEW_OUTPUT": "0",
 }
-_TIME, _SCORE = "share", "score"
 _OUTSIDE = (Busy, DiskFull, FetchError, LaunchError, NoRoom, Preempted)
 """What keeps a trial from going on and says nothing about its parameters: it goes on another day."""
 
@@ -90,7 +89,7 @@ def run(
             tune.with_resources(_Trainable, resources),
             param_space={"task": tune.grid_search([json.dumps(task) for task in tasks.values()])},
             tune_config=tune.TuneConfig(
-                scheduler=_Halving(settings, len(search.shares)),
+                scheduler=Halving(settings, len(search.shares)),
                 max_concurrent_trials=settings.parallel,
                 reuse_actors=True,
                 trial_dirname_creator=lambda trial: trial.trial_id,
@@ -100,7 +99,7 @@ def run(
                 storage_path=str(scratch),  # on a disk that all nodes share; nothing of it is needed again
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=job.retries),
-                callbacks=[_Told(told, tell)],
+                callbacks=[Told(told, tell)],
             ),
         ).fit()
 
@@ -243,81 +242,7 @@ class _Trainable(tune.Trainable):
 
     def _said(self, number: int, value: float, *, done: bool, recalled: bool = False) -> dict[str, Any]:
         share = self._tune.reduction**number
-        return {_TIME: share, _SCORE: value, "number": self._number, "done": done, "recalled": recalled}
-
-
-class _Halving(ASHAScheduler):
-    """ASHA (Li et al., "A System for Massively Parallel Hyperparameter Tuning", 2020) that stands by what it decided.
-
-    Args:
-        settings: of the search.
-        rungs: number of decisions, the end included.
-    """
-
-    def __init__(self, settings: Tune, rungs: int) -> None:
-        super().__init__(
-            time_attr=_TIME,
-            metric=_SCORE,
-            mode="min" if settings.best == "lowest" else "max",
-            max_t=settings.reduction ** (rungs - 1),
-            grace_period=1,
-            reduction_factor=settings.reduction,
-        )
-
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Decide whether a trial goes on."""
-        if math.isnan(result[_SCORE]):
-            return str(self.CONTINUE)
-        decision = str(super().on_trial_result(tune_controller, trial, result))
-        if result["recalled"]:
-            return str(self.CONTINUE)
-        if decision == self.STOP:
-            Trial(Path(json.loads(trial.config["task"])["folder"])).end("pruned")
-        return decision
-
-    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        """Take note of the last result."""
-        if not math.isnan(result.get(_SCORE, math.nan)):
-            super().on_trial_complete(tune_controller, trial, result)
-
-
-class _Told(tune.Callback):
-    """Passes on which trial has changed, and which one was lost."""
-
-    def __init__(self, changed: Callable[[int], None], tell: Callable[[str], None]) -> None:
-        self._changed = changed
-        self._tell = tell
-        self._reached: dict[int, int] = {}
-        """Newest checkpoint of trials whose process was lost, when it was."""
-
-    def on_trial_result(
-        self, iteration: int, trials: Sequence[Any], trial: Any, result: dict[str, Any], **info: Any
-    ) -> None:
-        """After a decision."""
-        if not result["recalled"]:
-            self._changed(result["number"])
-
-    def on_trial_complete(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:
-        """After the end."""
-        self._changed(json.loads(trial.config["task"])["number"])
-
-    def on_trial_recover(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:
-        """After its process was lost, and before it is begun anew."""
-        task = json.loads(trial.config["task"])
-        number, trained = task["number"], Trial(Path(task["folder"]))
-        self._reached[number] = newest_step(Places(trained.job).checkpoints)
-        self._tell(f"the process of trial {number} was killed or lost with its node; the trial goes on")
-
-    def on_trial_error(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:
-        """After its process was lost too often. One that came further meanwhile has not failed."""
-        task = json.loads(trial.config["task"])
-        number, trained = task["number"], Trial(Path(task["folder"]))
-        why = "its process was lost again and again"
-        if newest_step(Places(trained.job).checkpoints) > self._reached.get(number, 0):
-            trained.write(replace(trained.now(), why=why))
-        else:
-            trained.end("failed", why)
-        self._changed(number)
+        return {TIME: share, SCORE: value, "number": self._number, "done": done, "recalled": recalled}
 
 
 _PATIENCE = 120.0
