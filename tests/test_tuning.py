@@ -19,7 +19,7 @@ from clusters import ray_cluster
 from jobs import job_of
 from projects import ROOT, Project, assert_friendly, runs_of
 from sluiceway.config import TRACKED, Domain, Train, Tune
-from sluiceway.errors import NoRoom
+from sluiceway.errors import LaunchError, NoRoom
 from sluiceway.evaluation.search_page import SearchResult, Tried, headline, search_page
 from sluiceway.stages.tune_edit import difference, edited
 from sluiceway.tracking.lineage import shards_are_older
@@ -344,6 +344,21 @@ def test_a_trial_whose_process_is_lost_again_and_again_has_failed_unless_it_come
         assert (record.end, record.why) == (end, "its process was lost again and again")
     assert changed == [0, 1, 2, 3]
     assert said[1] == "the process of trial 1 was killed or lost with its node; the trial goes on"
+
+
+def test_a_search_whose_cluster_is_gone_ends_with_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tune would wait for ever."""
+    from sluiceway.training.halving import Told
+
+    nodes = [True]
+    told = Told(lambda _: None, lambda _: None, lambda: bool(nodes))
+    monkeypatch.setattr(Told, "LOOK", 0.0)
+    told.on_step_begin(0, [])
+    nodes.clear()
+    with pytest.raises(LaunchError, match="processes with which Ray runs trials on this machine are gone"):
+        told.on_step_begin(1, [])
+    monkeypatch.setattr(Told, "LOOK", 3600.0)
+    told.on_step_begin(2, [])
 
 
 class Unpaused:

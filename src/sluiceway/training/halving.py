@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 
 from sluiceway.config import Tune
+from sluiceway.errors import LaunchError
 from sluiceway.training.checkpoints import newest_step
 from sluiceway.training.job import Places
 from sluiceway.training.trials import Trial
@@ -55,13 +57,41 @@ class Halving(ASHAScheduler):
 
 
 class Told(tune.Callback):
-    """Passes on which trial has changed, and which one was lost."""
+    """Passes on which trial has changed, and which one was lost.
 
-    def __init__(self, changed: Callable[[int], None], tell: Callable[[str], None]) -> None:
+    Args:
+        changed: called with the number of a trial.
+        tell: called with a sentence for a person.
+        there: whether the cluster is; Tune waits for ever for one that is not.
+    """
+
+    LOOK = 2.0
+    """Seconds between two looks for the cluster."""
+
+    def __init__(
+        self, changed: Callable[[int], None], tell: Callable[[str], None], there: Callable[[], bool] = lambda: True
+    ) -> None:
         self._changed = changed
         self._tell = tell
+        self._there = there
+        self._looked = time.monotonic()
         self._reached: dict[int, int] = {}
         """Newest checkpoint of trials whose process was lost, when it was."""
+
+    def on_step_begin(self, iteration: int, trials: Sequence[Any], **info: Any) -> None:
+        """Before each look at the trials.
+
+        Raises:
+            LaunchError: there is no node any more on which they could go on.
+        """
+        if time.monotonic() - self._looked < self.LOOK:
+            return
+        self._looked = time.monotonic()
+        if not self._there():
+            raise LaunchError(
+                "the processes with which Ray runs trials on this machine are gone",
+                hint="the system's log says what ended them; the same command goes on with the search",
+            )
 
     def on_trial_result(
         self, iteration: int, trials: Sequence[Any], trial: Any, result: dict[str, Any], **info: Any

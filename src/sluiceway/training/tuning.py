@@ -61,6 +61,7 @@ def run(
 
     Raises:
         NoRoom: this machine is too small for a trial, and will not grow.
+        LaunchError: Ray's processes on this machine are gone.
     """
     os.environ.update({name: os.environ.get(name, value) for name, value in _SETTINGS.items()})
     known = {each.number: trial_of(folder, each).begin(each) for each in search.candidates}
@@ -99,7 +100,7 @@ def run(
                 storage_path=str(scratch),  # on a disk that all nodes share; nothing of it is needed again
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=job.retries),
-                callbacks=[Told(told, tell)],
+                callbacks=[Told(told, tell, (lambda: bool(totals())) if private else (lambda: True))],
             ),
         ).fit()
 
