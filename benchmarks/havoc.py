@@ -146,22 +146,10 @@ def _damage(training: Training, dice: random.Random, share: float) -> list[str]:
     files = sorted(path for path in kept if newest in path.parents or "checkpoints" not in path.parts)
     done = []
     for path in dice.sample(files, min(len(files), dice.choice([1, 1, 3]))):
-        how = dice.choice(["flip", "cut", "empty", "delete", "folder"])
-        content = bytearray(path.read_bytes())
-        if path.name == "metrics.jsonl" or not content:
+        how = dice.choice(searches.WAYS)
+        if path.name == "metrics.jsonl" or not path.stat().st_size:
             continue  # points that are gone are told, and are in no table
-        match how:
-            case "flip":
-                content[dice.randrange(len(content))] ^= 1 << dice.randrange(8)
-                path.write_bytes(content)
-            case "cut":
-                os.truncate(path, dice.randrange(len(content)))
-            case "empty":
-                path.write_bytes(b"")
-            case _:
-                path.unlink()
-                if how == "folder":
-                    path.mkdir()
+        searches.break_file(path, how, dice)
         done.append(f"{how} {path.name}")
     return done
 

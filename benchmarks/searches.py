@@ -131,11 +131,11 @@ def damage(search: Search, dice: random.Random, share: float) -> list[str]:
         files = sorted(path for path in search.tuning.rglob("*") if path.is_file() and _may_break(path))
         if not files:
             break
-        path, how = dice.choice(files), dice.choice(["flip", "cut", "empty", "delete", "folder"])
+        path, how = dice.choice(files), dice.choice(WAYS)
         known, content = search.records(), path.read_bytes()
         if not content:
             continue
-        _break(path, how, content, dice)
+        break_file(path, how, dice)
         if search.records() != known:  # what it was a copy of is broken or older already
             with suppress(OSError):
                 path.rmdir()
@@ -145,14 +145,19 @@ def damage(search: Search, dice: random.Random, share: float) -> list[str]:
     return done
 
 
-def _break(path: Path, how: str, content: bytes, dice: random.Random) -> None:
+WAYS = ("flip", "cut", "empty", "delete", "folder")
+
+
+def break_file(path: Path, how: str, dice: random.Random) -> None:
+    """Flip a bit of a file, cut it, empty or remove it, or put a folder in its place; it has at least one byte."""
+    changed = bytearray(path.read_bytes())
     match how:
         case "flip":
-            place, changed = dice.randrange(len(content)), bytearray(content)
+            place = dice.randrange(len(changed))
             changed[place] ^= 1 << dice.randrange(8)
             path.write_bytes(changed)
         case "cut":
-            os.truncate(path, dice.randrange(len(content)))
+            os.truncate(path, dice.randrange(len(changed)))
         case "empty":
             path.write_bytes(b"")
         case _:
