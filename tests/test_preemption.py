@@ -164,7 +164,7 @@ def test_one_worker_leaves_and_goes_on_exactly(finished: Project, tmp_path: Path
 
 @pytest.mark.slow
 def test_two_workers_leave_after_the_same_step(finished: Project, tmp_path: Path) -> None:
-    options: dict[str, object] = {"epochs": 8.0, "log_every": 5, "checkpoint_every": 10_000, "workers": 2}
+    options: dict[str, object] = {"epochs": 40.0, "log_every": 5, "checkpoint_every": 10_000, "workers": 2}
     whole = job_of(finished, tmp_path / "whole", **options, cpus_per_worker=1)
     expected = driver.run(whole, lambda _: None)
     broken = replace(whole, folder=str(tmp_path / "broken"))

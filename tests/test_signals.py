@@ -139,7 +139,7 @@ def test_who_comes_second_waits_for_the_name_of_the_first(tmp_path: Path, monkey
 def test_a_group_that_is_told_to_leave_saves(finished: Project, tmp_path: Path, workers: int, processes: int) -> None:
     """As Slurm, systemd and a terminal tell it: every process, loaders and the private cluster too."""
     options: dict[str, object] = {
-        "epochs": 8.0,
+        "epochs": 60.0,  # so many that it does not end before the word has come
         "log_every": 5,
         "checkpoint_every": 10_000,
         "cpus_per_worker": 1,
