@@ -1,6 +1,6 @@
 """What the columns of a list are for, by the parameters or by their usual names, and the sides that a list gives."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -85,6 +85,16 @@ class Roles:
 def tables_among(files: Sequence[Path]) -> list[Path]:
     """Return the files that may be lists."""
     return [path for path in files if kind_of(path) in SUFFIXES]
+
+
+def readable(tables: Iterable[Path], raw: Path) -> Iterator[List]:
+    """Open files that may be lists, and leave out those that are none."""
+    for path in tables:
+        try:
+            table = open_list(path, raw)
+        except UnknownLayout:
+            continue
+        yield table
 
 
 def named_lists(files: Sequence[Path], raw: Path, pattern: str) -> list[List]:

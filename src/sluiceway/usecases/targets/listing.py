@@ -14,7 +14,7 @@ from sluiceway.data.fetch import Wanted
 from sluiceway.data.folders import names_below, suffix_of
 from sluiceway.data.lists import List, Record, column_of, open_list
 from sluiceway.data.protocols import is_uri
-from sluiceway.data.roles import ListParams, Roles, named_lists, sided, tables_among
+from sluiceway.data.roles import ListParams, Roles, named_lists, readable, sided, tables_among
 from sluiceway.data.sides import side_of, split_folders, split_names
 from sluiceway.data.sources import content_at
 from sluiceway.data.table import Example, TargetKind
@@ -170,11 +170,7 @@ def lists_among(files: Sequence[Path], raw: Path, known: Files, data: ListedData
 def _beside(files: Sequence[Path], raw: Path, known: Files, data: ListedData, what: str) -> str:
     """Say which table names the contents in a column that was not taken for their paths; empty if none does."""
     tables = tables_among(files)
-    for path in tables:
-        try:
-            table = open_list(path, raw)
-        except UnknownLayout:
-            continue
+    for table in readable(tables, raw):
         column = next((each for each in table.columns if _leads(table, each, known, data)), None)
         others = [each for each in table.columns if each != column]
         if column is not None and others:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from sluiceway.data.census import not_understood, unpack
 from sluiceway.data.folders import files_below
-from sluiceway.data.lists import List, column_of, open_list
-from sluiceway.data.roles import Roles, sided, tables_among
+from sluiceway.data.lists import List, column_of
+from sluiceway.data.roles import Roles, readable, sided, tables_among
 from sluiceway.data.sides import side_of, split_names
 from sluiceway.data.table import Example, TargetKind
 from sluiceway.data.text_tables import COLUMNS, Names, text_column, text_tables, wordiest
@@ -164,11 +164,7 @@ def _unknown(raw: Path, every: Sequence[Path], target: TargetKind) -> UnknownLay
 def _named(raw: Path, every: Sequence[Path]) -> str:
     """Say how the columns of a table are named, where one of them holds texts; empty if none does."""
     tables = tables_among(every)
-    for path in tables:
-        try:
-            table = open_list(path, raw)
-        except UnknownLayout:
-            continue
+    for table in readable(tables, raw):
         if text := wordiest(table):
             others = ", ".join(name for name in table.columns if name != text) or "which is lacking"
             named = f"list: {table.name}, " if len(tables) > 1 else ""
